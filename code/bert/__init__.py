@@ -1,0 +1,19 @@
+# Written from the book by bookkit.tangle: edit the chapter, not this.
+
+"""BERT, one operation at a time: the package that the book writes."""
+
+from bert.config import BertConfig
+from bert.fill_mask import fill_mask
+from bert.heads import BertForMaskedLM, BertForPreTraining
+from bert.model import BertModel
+from bert.tokenizer import BertTokenizer
+
+# book/15-the-package.md: The package
+__all__ = [
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForPreTraining",
+    "BertModel",
+    "BertTokenizer",
+    "fill_mask",
+]

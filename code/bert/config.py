@@ -1,0 +1,131 @@
+# Written from the book by bookkit.tangle: edit the chapter, not this.
+
+"""The sizes of a BERT model, read from its config.json."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+
+# book/04-opening-the-file.md: The configuration
+@dataclass(frozen=True)
+class BertConfig:
+    """The sizes and switches of one BERT model.
+
+    The fields are those of `config.json`; the defaults are the sizes of
+    bert-base-uncased (Devlin et al. 2019, section 3).
+
+    Raises:
+        ValueError: A size is not positive, or the heads do not divide
+            the hidden width.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    tie_word_embeddings: bool = True
+
+    @property
+    def head_size(self) -> int:
+        """The width of one head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and field.name != "pad_token_id":
+                if not isinstance(value, int) or value < 1:
+                    raise ValueError(
+                        f"config: {field.name} is {value!r}, "
+                        "wanted a whole number of at least 1"
+                    )
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"config: {self.num_attention_heads} heads do not divide "
+                f"a hidden size of {self.hidden_size}"
+            )
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike) -> "BertConfig":
+        """Read `config.json` from a folder or from a hub name."""
+        path = resolve_folder(name) / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.parent} holds no config.json")
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+        refuse_other_architectures(stored, path)
+        known = {field.name for field in fields(cls)}
+        return cls(**{k: v for k, v in stored.items() if k in known})
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write `config.json` into `folder`."""
+        stored = {"model_type": "bert", **asdict(self)}
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+
+
+# book/04-opening-the-file.md: The configuration
+def refuse_other_architectures(stored: object, path: Path) -> None:
+    """Raise when `config.json` describes a model that this is not."""
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path}: wanted an object, found {stored!r:.40}")
+    wanted = {
+        "model_type": ("bert",),
+        "position_embedding_type": ("absolute",),
+        "hidden_act": ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu"),
+        "is_decoder": (False,),
+        "add_cross_attention": (False,),
+    }
+    for name, allowed in wanted.items():
+        value = stored.get(name, allowed[0])
+        if value not in allowed:
+            raise ValueError(
+                f"{path}: {name} is {value!r}, this package knows "
+                + " or ".join(map(repr, allowed))
+            )
+
+
+# book/04-opening-the-file.md: The configuration
+FILES = ("*.json", "vocab.txt", "*.safetensors")
+
+
+def resolve_folder(name: str | os.PathLike) -> Path:
+    """Return the folder of a checkpoint, fetched first if it is a hub name.
+
+    A name that is a folder on this computer never reaches the network.
+
+    Raises:
+        FileNotFoundError: No such folder, and no `owner/name` on the hub.
+        OSError: The hub could not be reached, or broke off.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    parts = str(name).split("/")
+    if len(parts) > 2 or not all(parts) or parts[0].startswith((".", "~")):
+        raise FileNotFoundError(f"there is no folder {str(name)!r}")
+    # Imported here: who opens a folder needs no hub.
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=list(FILES)))
+    except Exception as error:
+        raise OSError(
+            f"{str(name)!r} is no folder here, and fetching it from the hub "
+            f"failed ({type(error).__name__}: {error}). Check the name and "
+            "the network, or give the path of a folder with config.json, "
+            "vocab.txt and model.safetensors."
+        ) from error

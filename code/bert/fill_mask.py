@@ -1,0 +1,84 @@
+# Written from the book by bookkit.tangle: edit the chapter, not this.
+
+"""Ranked words for every [MASK] of a text."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bert.heads import BertWithHeads
+from bert.tokenizer import BertTokenizer
+
+
+# book/13-masked-words.md: Masked words
+@dataclass(frozen=True)
+class Guess:
+    """One word for one mask.
+
+    Attributes:
+        token: The piece of the vocabulary.
+        id: Its number there.
+        probability: From 0 to 1, over the whole vocabulary.
+    """
+
+    token: str
+    id: int
+    probability: float
+
+
+# book/13-masked-words.md: Masked words
+@torch.inference_mode()
+def fill_mask(
+    model: BertWithHeads,
+    tokenizer: BertTokenizer,
+    text: str | list[str],
+    top_k: int = 5,
+) -> list:
+    """Rank words for each `[MASK]`, each mask on its own.
+
+    Returns:
+        For a text with one mask, a list of `top_k` guesses, likeliest first;
+        with several masks, one such list for each. For a list of texts, a
+        list of those results.
+
+    Raises:
+        ValueError: A text has no mask, or `top_k` is not 1 to vocab.
+    """
+    texts = [text] if isinstance(text, str) else list(text)
+    vocab = model.config.vocab_size
+    if not 1 <= top_k <= vocab:
+        raise ValueError(f"top_k is {top_k}, wanted 1 to {vocab}")
+    if not texts:
+        return []
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    masked = batch["input_ids"] == tokenizer.mask_token_id  # [batch, seq]
+    for row, sentence in enumerate(texts):
+        if not masked[row].any():
+            raise ValueError(f"no {tokenizer.mask_token} in {sentence!r}")
+    hidden = model.bert(**batch).last_hidden_state  # [batch, seq, hidden]
+    # Logits are dear: only the masked positions get any.
+    logits = model.masked_words(hidden[masked])  # [masks, vocab]
+    best = torch.softmax(logits, dim=-1).topk(top_k)
+    guesses = iter(as_guesses(tokenizer, best.values, best.indices))
+    results = []
+    for row in range(len(texts)):
+        found = [next(guesses) for _ in range(int(masked[row].sum()))]
+        results.append(found[0] if len(found) == 1 else found)
+    return results[0] if isinstance(text, str) else results
+
+
+# book/13-masked-words.md: Masked words
+def as_guesses(
+    tokenizer: BertTokenizer, probabilities: Tensor, ids: Tensor
+) -> list[list[Guess]]:
+    """Name the ids: two tensors `[masks, top_k]` to guesses."""
+    return [
+        [
+            Guess(token, number, probability)
+            for token, number, probability in zip(
+                tokenizer.convert_ids_to_tokens(row), row, chances
+            )
+        ]
+        for row, chances in zip(ids.tolist(), probabilities.tolist())
+    ]

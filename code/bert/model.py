@@ -1,0 +1,179 @@
+# Written from the book by bookkit.tangle: edit the chapter, not this.
+
+"""The trunk: from ids to one vector for each token."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bert.checkpoint import load_weights, save_weights
+from bert.config import BertConfig
+from bert.embeddings import Embedding, Embeddings
+from bert.encoder import Layer
+from bert.inputs import added_mask, check_inputs
+from bert.layer_norm import LayerNorm
+from bert.linear import Linear
+
+
+# book/11-all-the-layers.md: All the layers
+@dataclass
+class BertModelOutput:
+    """What the trunk gives back.
+
+    Attributes:
+        last_hidden_state: `[batch, seq, hidden]`.
+        pooler_output: `[batch, hidden]`, or None without a pooler.
+        hidden_states: The normed embeddings and each layer's output,
+            layers + 1 tensors `[batch, seq, hidden]`; None unless asked.
+        attentions: Each layer's weights `[batch, heads, seq, seq]`;
+            None unless asked.
+    """
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+# book/11-all-the-layers.md: All the layers
+class PretrainedBert(nn.Module):
+    """What all models share: a configuration, and a way in and out of files.
+
+    Args:
+        config: The sizes.
+        initialize: False leaves the weights unset, for one who is about to
+            set them all.
+    """
+
+    unused_tensors: list[str] = []
+    tied = True
+
+    def __init__(self, config: BertConfig, initialize: bool = True):
+        super().__init__()
+        self.config = config
+        self.build(config)
+        self.tie_weights()
+        if initialize:
+            initialize_weights(self, config.initializer_range)
+
+    def build(self, config: BertConfig) -> None:
+        """Make the modules; each model says which."""
+        raise NotImplementedError
+
+    def tie_weights(self) -> None:
+        """Let weights that are one tensor be one tensor; most models have none."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike) -> Self:
+        """Open a checkpoint: a folder, or a name on the Hugging Face hub.
+
+        Returns:
+            The model in eval mode, float32. `unused_tensors` names what the
+            file holds beyond what this model uses.
+        """
+        config = BertConfig.from_pretrained(name)
+        model = cls(config, initialize=False)
+        model.unused_tensors = load_weights(model, name)
+        model.tie_weights()
+        return model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write config.json and model.safetensors, which transformers reads."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.config.save_pretrained(folder)
+        save_weights(self, folder)
+
+
+# book/11-all-the-layers.md: All the layers
+@torch.no_grad()
+def initialize_weights(model: nn.Module, deviation: float) -> None:
+    """Set every weight as BERT's training began (Devlin et al.'s code).
+
+    Matrices are drawn from a normal distribution of mean 0, biases are 0,
+    LayerNorm scales are 1. Google's code cuts the normal distribution at two
+    deviations; transformers and this function do not.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.weight.normal_(0.0, deviation)
+            module.bias.zero_()
+        elif isinstance(module, Embedding):
+            module.weight.normal_(0.0, deviation)
+            if module.padding_row is not None:
+                module.weight[module.padding_row].zero_()
+        elif isinstance(module, LayerNorm):
+            module.weight.fill_(1.0)
+            module.bias.zero_()
+
+
+# book/11-all-the-layers.md: All the layers
+class BertModel(PretrainedBert):
+    """BERT without a head (Devlin et al. 2019, section 3)."""
+
+    def build(self, config: BertConfig) -> None:
+        """Embeddings, their norm, the layers, and the pooler's projection."""
+        hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.embeddings = Embeddings(config)
+        self.embedding_norm = LayerNorm(hidden, eps)
+        count = config.num_hidden_layers
+        self.layers = nn.ModuleList(Layer(config) for _ in range(count))
+        self.pooler: Linear | None = Linear(hidden, hidden)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BertModelOutput:
+        """Run the trunk.
+
+        Args:
+            input_ids: `[batch, seq]` int64.
+            attention_mask: `[batch, seq]`, 1 at real tokens, 0 at padding.
+            token_type_ids: `[batch, seq]` int64, the segment of each token;
+                None means all 0.
+            output_hidden_states: Whether to return every layer's output.
+            output_attentions: Whether to return every layer's weights.
+
+        Raises:
+            ValueError: A shape, a type or an id does not fit.
+        """
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(input_ids)
+        check_inputs(self.config, input_ids, attention_mask, token_type_ids)
+        hidden = self.embeddings(input_ids, token_type_ids)
+        hidden = self.embedding_norm(hidden)  # [batch, seq, hidden]
+        hidden = F.dropout(
+            hidden, self.config.hidden_dropout_prob, self.training
+        )
+        mask = None if attention_mask is None else added_mask(attention_mask)
+        states, weights = self.run_layers(hidden, mask, output_attentions)
+        pooled = None
+        if self.pooler is not None:
+            # The first token, [CLS], speaks for the whole sequence.
+            pooled = torch.tanh(self.pooler(states[-1][:, 0]))
+        return BertModelOutput(
+            last_hidden_state=states[-1],
+            pooler_output=pooled,
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(weights) if output_attentions else None,
+        )
+
+    def run_layers(
+        self, hidden: Tensor, mask: Tensor | None, keep_weights: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what goes into the first layer and comes out of each."""
+        states, kept = [hidden], []
+        for layer in self.layers:
+            hidden, weights = layer(hidden, mask, keep_weights)
+            states.append(hidden)
+            if weights is not None:
+                kept.append(weights)
+        return states, kept
