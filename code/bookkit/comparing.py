@@ -90,7 +90,7 @@ def agree_exactly(
             raise AssertionError(
                 f"{name}: found {len(found)} items, expected {len(expected)}"
             )
-        for place, pair in enumerate(zip(found, expected)):
+        for place, pair in enumerate(zip(found, expected, strict=True)):
             if pair[0] != pair[1]:
                 raise AssertionError(
                     f"{name}: item {place} is {pair[0]!r}, "

@@ -64,7 +64,10 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         from transformers.utils import logging
 
-        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        level, bars = (
+            logging.get_verbosity(),
+            logging.is_progress_bar_enabled(),
+        )
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
