@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/15-the-package.md.
 """BERT, one operation at a time: the package that the book writes."""
 
 from bert.config import BertConfig

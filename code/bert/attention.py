@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/08-all-heads.md.
 """Self-attention: every token gathers from every other, head by head."""
 
 import math
@@ -33,7 +32,6 @@ def join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(start_dim=2)  # [batch, seq, hidden]
 
 
-# book/08-all-heads.md: All heads at once
 def attention_weights(
     query: Tensor, key: Tensor, mask: Tensor | None = None
 ) -> Tensor:
@@ -57,7 +55,6 @@ def attention_weights(
     return torch.softmax(scores, dim=-1)
 
 
-# book/08-all-heads.md: All heads at once
 class SelfAttention(nn.Module):
     """All heads of one layer, and the projection that mixes them.
 

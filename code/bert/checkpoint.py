@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/04-opening-the-file.md.
 """Reading and writing a checkpoint's tensors, under our own names."""
 
 import json
@@ -45,7 +44,6 @@ RENAMES = {
 }
 
 
-# book/04-opening-the-file.md: The tensors
 def our_name(stored: str) -> str:
     """Return our name of a tensor that the file calls `stored`.
 
@@ -76,7 +74,6 @@ def their_name(name: str) -> str:
     raise KeyError(f"no published name for {name!r}")
 
 
-# book/04-opening-the-file.md: The tensors
 def tensor_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a checkpoint, whole or in shards."""
     single = folder / "model.safetensors"
@@ -100,7 +97,6 @@ def tensor_files(folder: Path) -> list[Path]:
     raise FileNotFoundError(f"{folder} holds no model.safetensors{hint}")
 
 
-# book/04-opening-the-file.md: The tensors
 def read_tensors(name: str | os.PathLike) -> dict[str, Tensor]:
     """Read all tensors of a checkpoint, under the names in the file.
 
@@ -123,7 +119,6 @@ def read_tensors(name: str | os.PathLike) -> dict[str, Tensor]:
     return tensors
 
 
-# book/04-opening-the-file.md: The tensors
 def load_weights(model: nn.Module, name: str | os.PathLike) -> list[str]:
     """Give `model` the tensors of a checkpoint, as float32.
 
@@ -162,7 +157,6 @@ def load_weights(model: nn.Module, name: str | os.PathLike) -> list[str]:
     return sorted(unused)
 
 
-# book/04-opening-the-file.md: The tensors
 def name_in(model: nn.Module, stored: str) -> str:
     """Return the name in `model` of a tensor that the file calls `stored`."""
     ours = our_name(stored)
@@ -194,7 +188,6 @@ def check_copy(
         )
 
 
-# book/04-opening-the-file.md: The tensors
 def check_tensor(stored: str, tensor: Tensor, wanted: Tensor) -> None:
     """Raise when a tensor of the file does not fit its place."""
     if tensor.shape != wanted.shape:

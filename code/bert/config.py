@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/04-opening-the-file.md.
 """The sizes of a BERT model, read from its config.json."""
 
 import json
@@ -77,7 +76,6 @@ class BertConfig:
         path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
-# book/04-opening-the-file.md: The configuration
 def refuse_other_architectures(stored: object, path: Path) -> None:
     """Raise when `config.json` describes a model that this is not."""
     if not isinstance(stored, dict):
@@ -98,7 +96,6 @@ def refuse_other_architectures(stored: object, path: Path) -> None:
             )
 
 
-# book/04-opening-the-file.md: The configuration
 FILES = ("*.json", "vocab.txt", "*.safetensors")
 
 

@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/05-embeddings.md.
 """From token ids to vectors: word, position and segment, added once."""
 
 import torch
@@ -29,7 +28,6 @@ class Embedding(nn.Module):
         return F.embedding(ids, self.weight, self.padding_row)
 
 
-# book/05-embeddings.md: Embeddings
 class Embeddings(nn.Module):
     """The sum of three lookups: word, segment and position.
 

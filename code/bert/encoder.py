@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/11-all-the-layers.md.
 """One layer of BERT: attention and feed-forward, each added and normed."""
 
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from bert.feed_forward import FeedForward
 from bert.layer_norm import LayerNorm
 
 
-# book/11-all-the-layers.md: All the layers
+# book/11-all-the-layers.md: As modules
 class Layer(nn.Module):
     """Post-LayerNorm: each part's output is added, then normalized.
 

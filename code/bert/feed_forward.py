@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/10-feed-forward.md.
 """The feed-forward part: up, a bend, and down again, token by token."""
 
 import math
@@ -28,7 +27,6 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(inner))
 
 
-# book/10-feed-forward.md: The curve
 def gelu_tanh_in_one_pass(x: Tensor) -> Tensor:
     """`gelu_tanh` in torch's one call."""
     return F.gelu(x, approximate="tanh")

@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/13-masked-words.md.
 """Ranked words for every [MASK] of a text."""
 
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ class Guess:
     probability: float
 
 
-# book/13-masked-words.md: Masked words
 @torch.inference_mode()
 def fill_mask(
     model: BertWithHeads,
@@ -68,7 +66,6 @@ def fill_mask(
     return results[0] if isinstance(text, str) else results
 
 
-# book/13-masked-words.md: Masked words
 def as_guesses(
     tokenizer: BertTokenizer, probabilities: Tensor, ids: Tensor
 ) -> list[list[Guess]]:

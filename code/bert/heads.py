@@ -1,5 +1,5 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/13-masked-words.md,
+#   book/14-next-sentence.md.
 """What stands on the trunk: masked words, and the next sentence."""
 
 from dataclasses import dataclass
@@ -36,7 +36,6 @@ class MaskedWordHead(nn.Module):
         return self.decoder(self.norm(transformed))  # [..., vocab]
 
 
-# book/13-masked-words.md: Masked words
 IGNORED = -100  # a label that asks for no prediction
 
 
@@ -70,7 +69,6 @@ def label_loss(logits: Tensor, labels: Tensor, name: str) -> Tensor:
     )
 
 
-# book/13-masked-words.md: Masked words
 class BertWithHeads(PretrainedBert):
     """A trunk with the masked-word head on it, and its tied decoder."""
 
@@ -88,7 +86,6 @@ class BertWithHeads(PretrainedBert):
             self.masked_words.decoder.weight = self.bert.embeddings.word.weight
 
 
-# book/13-masked-words.md: Masked words
 @dataclass
 class MaskedLMOutput:
     """What `BertForMaskedLM` gives back.
@@ -105,7 +102,6 @@ class MaskedLMOutput:
     attentions: tuple[Tensor, ...] | None = None
 
 
-# book/13-masked-words.md: Masked words
 class BertForMaskedLM(BertWithHeads):
     """BERT that guesses masked words (Devlin et al. 2019, section 3.1)."""
 
@@ -166,7 +162,6 @@ class PreTrainingOutput:
     attentions: tuple[Tensor, ...] | None = None
 
 
-# book/14-next-sentence.md: Pooler and next sentence
 class BertForPreTraining(BertWithHeads):
     """BERT with both heads that it was trained with.
 

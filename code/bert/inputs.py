@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/12-padding.md.
 """What the model accepts, and the mask that hides padding."""
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 from bert.config import BertConfig
 
 
-# book/12-padding.md: Batches and padding
+# book/12-padding.md: The real one
 def added_mask(attention_mask: Tensor) -> Tensor:
     """Turn a mask of ones and zeros into one to add to the scores.
 
@@ -26,7 +25,7 @@ def added_mask(attention_mask: Tensor) -> Tensor:
     return mask[:, None, None, :]  # [batch, 1, 1, seq]
 
 
-# book/12-padding.md: Batches and padding
+# book/12-padding.md: At the door
 def check_inputs(
     config: BertConfig,
     input_ids: Tensor,
@@ -59,7 +58,6 @@ def check_inputs(
             )
 
 
-# book/12-padding.md: Batches and padding
 def check_range(name: str, ids: Tensor, count: int) -> None:
     """Raise unless every id is a whole number from 0 to count - 1."""
     if ids.is_floating_point() or ids.is_complex():

@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/06-layernorm.md.
 """LayerNorm: each token's vector to mean 0 and variance 1, then rescaled."""
 
 import torch
@@ -27,7 +26,6 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return centred / torch.sqrt(variance + eps) * weight + bias
 
 
-# book/06-layernorm.md: LayerNorm
 class LayerNorm(nn.Module):
     """`layer_norm` with its two learned vectors, in torch's one call."""
 

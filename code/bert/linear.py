@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/07-one-head.md.
 """The affine map that most of BERT's weights belong to."""
 
 import torch

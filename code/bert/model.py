@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/11-all-the-layers.md.
 """The trunk: from ids to one vector for each token."""
 
 import os
@@ -20,7 +19,7 @@ from bert.layer_norm import LayerNorm
 from bert.linear import Linear
 
 
-# book/11-all-the-layers.md: All the layers
+# book/11-all-the-layers.md: As modules
 @dataclass
 class BertModelOutput:
     """What the trunk gives back.
@@ -40,7 +39,6 @@ class BertModelOutput:
     attentions: tuple[Tensor, ...] | None = None
 
 
-# book/11-all-the-layers.md: All the layers
 class PretrainedBert(nn.Module):
     """What all models share: a configuration, and a way in and out of files.
 
@@ -66,7 +64,7 @@ class PretrainedBert(nn.Module):
         raise NotImplementedError
 
     def tie_weights(self) -> None:
-        """Let weights that are one tensor be one tensor; most models have none."""
+        """Let weights that are one tensor be one; most models have none."""
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike) -> Self:
@@ -83,13 +81,12 @@ class PretrainedBert(nn.Module):
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write config.json and model.safetensors, which transformers reads."""
+        """Write config.json and model.safetensors, as transformers reads."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.config.save_pretrained(folder)
         save_weights(self, folder)
 
 
-# book/11-all-the-layers.md: All the layers
 @torch.no_grad()
 def initialize_weights(model: nn.Module, deviation: float) -> None:
     """Set every weight as BERT's training began (Devlin et al.'s code).
@@ -111,7 +108,6 @@ def initialize_weights(model: nn.Module, deviation: float) -> None:
             module.bias.zero_()
 
 
-# book/11-all-the-layers.md: All the layers
 class BertModel(PretrainedBert):
     """BERT without a head (Devlin et al. 2019, section 3)."""
 

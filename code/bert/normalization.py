@@ -1,5 +1,4 @@
-# Written from the book by bookkit.tangle: edit the chapter, not this.
-
+# Written from the book by `make tangle`: book/02-cleaning-text.md.
 """Cleaning a text and cutting it into words, as BERT was trained to see it.
 
 The character tables are pinned here, so that every Python gives the same
@@ -50,7 +49,6 @@ DROPPED = read_spans("""
 WHITE_SPACE = read_spans("9-A D 20 A0 1680 2000-200A 2028-2029 202F 205F 3000")
 
 
-# book/02-cleaning-text.md: Control characters and white space
 def clean(text: str) -> str:
     """Drop control characters and turn all white space into blanks."""
     return "".join(
@@ -111,7 +109,7 @@ MARKS = read_spans("""
     1DA75 1DA84 1DA9B-1DA9F 1DAA1-1DAAF 1E8D0-1E8D6 E0100-E01EF
 """)
 
-# book/02-cleaning-text.md: Accents
+
 # Spans that hold all characters which Unicode 9 decomposes or reorders,
 # and no character that is younger than it.
 DECOMPOSED = read_spans("""
@@ -136,7 +134,6 @@ DECOMPOSED = read_spans("""
 """)
 
 
-# book/02-cleaning-text.md: Accents
 def decompose(text: str) -> str:
     """Write each accented character as a base and its marks (NFD).
 
@@ -232,7 +229,6 @@ PUNCTUATION = read_spans("""
 """)
 
 
-# book/02-cleaning-text.md: Punctuation, and the words
 def split_words(text: str) -> list[str]:
     """Cut a normalized text into words; each punctuation mark is a word."""
     return separate(text, PUNCTUATION).split()
