@@ -10,7 +10,7 @@ from bert.heads import BertWithHeads
 from bert.tokenizer import BertTokenizer
 
 
-# book/13-masked-words.md: Masked words
+# book/13-masked-words.md: Ranking
 @dataclass(frozen=True)
 class Guess:
     """One word for one mask.

@@ -14,7 +14,7 @@ from bert.linear import Linear
 from bert.model import BertModel, PretrainedBert
 
 
-# book/13-masked-words.md: Masked words
+# book/13-masked-words.md: The package's head
 class MaskedWordHead(nn.Module):
     """From a token's vector to one logit for each word of the vocabulary.
 
@@ -34,6 +34,23 @@ class MaskedWordHead(nn.Module):
         """`[..., hidden]` -> `[..., vocab]`."""
         transformed = self.activation(self.dense(hidden))  # [..., hidden]
         return self.decoder(self.norm(transformed))  # [..., vocab]
+
+
+class BertWithHeads(PretrainedBert):
+    """A trunk with the masked-word head on it, and its tied decoder."""
+
+    bert: BertModel
+    masked_words: MaskedWordHead
+
+    @property
+    def tied(self) -> bool:
+        """Whether decoder and word embeddings are one tensor."""
+        return self.config.tie_word_embeddings
+
+    def tie_weights(self) -> None:
+        """Make the decoder's weight the word embeddings themselves."""
+        if self.tied:
+            self.masked_words.decoder.weight = self.bert.embeddings.word.weight
 
 
 IGNORED = -100  # a label that asks for no prediction
@@ -67,23 +84,6 @@ def label_loss(logits: Tensor, labels: Tensor, name: str) -> Tensor:
     return F.cross_entropy(
         logits.reshape(-1, classes), labels.reshape(-1), ignore_index=IGNORED
     )
-
-
-class BertWithHeads(PretrainedBert):
-    """A trunk with the masked-word head on it, and its tied decoder."""
-
-    bert: BertModel
-    masked_words: MaskedWordHead
-
-    @property
-    def tied(self) -> bool:
-        """Whether decoder and word embeddings are one tensor."""
-        return self.config.tie_word_embeddings
-
-    def tie_weights(self) -> None:
-        """Make the decoder's weight the word embeddings themselves."""
-        if self.tied:
-            self.masked_words.decoder.weight = self.bert.embeddings.word.weight
 
 
 @dataclass
