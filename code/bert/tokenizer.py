@@ -1,0 +1,478 @@
+# Written from the book by `make tangle`: book/03-wordpiece.md.
+"""From a text to the ids that the model reads, and back."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bert.config import resolve_folder
+from bert.normalization import normalize, split_words
+from bert.wordpiece import CONTINUES, UNKNOWN, split_word
+
+# book/03-wordpiece.md: The vocabulary
+SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
+
+
+def read_vocab(folder: Path) -> dict[str, int]:
+    """Read the vocabulary of a checkpoint, token to id.
+
+    It stands in `vocab.txt`, one token a line in the order of the ids,
+    or else in `tokenizer.json`.
+    """
+    path = folder / "vocab.txt"
+    if not path.is_file():
+        return read_tokenizer_json(folder / "tokenizer.json")
+    # Not splitlines(): a token may itself be a rare line separator.
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    vocab = {token: index for index, token in enumerate(lines)}
+    for index, token in enumerate(lines):
+        if vocab[token] != index:
+            raise ValueError(
+                f"{path}: {token!r} stands on line {index + 1} and again on "
+                f"line {vocab[token] + 1}; wanted each token once"
+            )
+    return vocab
+
+
+def read_tokenizer_json(path: Path) -> dict[str, int]:
+    """Read the vocabulary out of a `tokenizer.json`."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} holds neither vocab.txt nor tokenizer.json"
+        )
+    stored = read_json(path)
+    model = stored.get("model", {})
+    if model.get("type", "WordPiece") != "WordPiece" or "vocab" not in model:
+        raise ValueError(
+            f"{path}: found a model of type {model.get('type')!r}, "
+            "wanted WordPiece with its vocab"
+        )
+    return model["vocab"]
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object, or say which file is none."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path}: wanted an object, found {stored!r:.40}")
+    return stored
+
+
+def check_vocab(vocab: dict[str, int]) -> None:
+    """Raise when a special token is missing or the ids have gaps."""
+    missing = [token for token in SPECIAL_TOKENS if token not in vocab]
+    if missing:
+        raise ValueError(
+            f"vocabulary of {len(vocab)} tokens without {', '.join(missing)}; "
+            f"wanted all of {', '.join(SPECIAL_TOKENS)}"
+        )
+    if sorted(vocab.values()) != list(range(len(vocab))):
+        raise ValueError(
+            f"vocabulary of {len(vocab)} tokens: wanted each id from 0 to "
+            f"{len(vocab) - 1} once"
+        )
+
+
+SETTINGS = (
+    "do_lower_case",
+    "tokenize_chinese_chars",
+    "strip_accents",
+    "model_max_length",
+)
+# What this tokenizer always does, should tokenizer_config.json name it.
+FIXED_SETTINGS = {
+    "pad_token": "[PAD]",
+    "unk_token": UNKNOWN,
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+    "padding_side": "right",
+    "truncation_side": "right",
+}
+
+
+def read_settings(folder: Path) -> dict:
+    """Read `tokenizer_config.json`, if there is one.
+
+    Raises:
+        ValueError: It wants what this tokenizer never does.
+    """
+    path = folder / "tokenizer_config.json"
+    stored = read_json(path) if path.is_file() else {}
+    for name, wanted in FIXED_SETTINGS.items():
+        found = stored.get(name, wanted)
+        if isinstance(found, dict):  # a token with its own small settings
+            found = found.get("content")
+        if found != wanted:
+            raise ValueError(
+                f"{path}: {name} is {found!r}, this tokenizer knows {wanted!r}"
+            )
+    settings = {name: stored[name] for name in SETTINGS if name in stored}
+    # transformers writes 10^30 for "not known".
+    if (settings.get("model_max_length") or 0) >= 10**9:
+        settings["model_max_length"] = None
+    return settings
+
+
+# book/03-wordpiece.md: The tokenizer
+# In parentheses, so that re.split keeps what it splits at.
+SPECIAL_PATTERN = re.compile(f"({'|'.join(map(re.escape, SPECIAL_TOKENS))})")
+
+
+class BertTokenizer:
+    """Turns texts into ids as a BERT checkpoint wants them, and back.
+
+    Same names and same ids as transformers' BertTokenizer.
+
+    Args:
+        vocab: Each token and its id, counted from 0.
+        do_lower_case: Lower all letters (uncased models).
+        tokenize_chinese_chars: Make each Chinese character a word.
+        strip_accents: Take accents off; None means "when lowering".
+        model_max_length: The most tokens that the model takes, if known.
+
+    Raises:
+        ValueError: A special token is missing, or the ids have gaps.
+    """
+
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        do_lower_case: bool = True,
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        model_max_length: int | None = None,
+    ) -> None:
+        check_vocab(vocab)
+        self.vocab = vocab
+        self.tokens = sorted(vocab, key=vocab.__getitem__)
+        self.do_lower_case = do_lower_case
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.strip_accents = strip_accents
+        self.model_max_length = model_max_length
+        self.all_special_ids = [vocab[token] for token in SPECIAL_TOKENS]
+        (
+            self.pad_token_id,
+            self.unk_token_id,
+            self.cls_token_id,
+            self.sep_token_id,
+            self.mask_token_id,
+        ) = self.all_special_ids
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens the vocabulary has."""
+        return len(self.vocab)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike) -> "BertTokenizer":
+        """Open the tokenizer of a folder or of a hub name.
+
+        Raises:
+            FileNotFoundError: No such folder, or no vocabulary in it.
+            ValueError: A setting that this tokenizer does not know.
+        """
+        folder = resolve_folder(name)
+        return cls(read_vocab(folder), **read_settings(folder))
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write `vocab.txt` and `tokenizer_config.json` into `folder`."""
+        settings = {"tokenizer_class": "BertTokenizer"}
+        settings |= {name: getattr(self, name) for name in SETTINGS}
+        lines = "".join(token + "\n" for token in self.tokens)
+        Path(folder, "vocab.txt").write_text(lines, encoding="utf-8")
+        Path(folder, "tokenizer_config.json").write_text(
+            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+        )
+
+    def tokenize(self, text: str) -> list[str]:
+        """Cut a text into tokens, without `[CLS]` and `[SEP]` around it."""
+        tokens = []
+        # Special tokens are found in the raw text: cleaning breaks them up.
+        for part in SPECIAL_PATTERN.split(text):
+            if part in SPECIAL_TOKENS:
+                tokens.append(part)
+                continue
+            for word in self.words(part):
+                tokens += split_word(word, self.vocab)
+        return tokens
+
+    def words(self, text: str) -> list[str]:
+        """Clean a text as this checkpoint wants it, and cut it into words."""
+        text = normalize(
+            text,
+            self.do_lower_case,
+            self.tokenize_chinese_chars,
+            self.strip_accents,
+        )
+        return split_words(text)
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of `tokenize`'s tokens."""
+        return [
+            self.vocab.get(token, self.unk_token_id)
+            for token in self.tokenize(text)
+        ]
+
+    def convert_tokens_to_ids(
+        self, tokens: str | Sequence[str]
+    ) -> int | list[int]:
+        """The id of one token or of each; that of `[UNK]` for unknown ones."""
+        if isinstance(tokens, str):
+            return self.vocab.get(tokens, self.unk_token_id)
+        return [self.vocab.get(token, self.unk_token_id) for token in tokens]
+
+    def convert_ids_to_tokens(
+        self, ids: int | Sequence[int]
+    ) -> str | list[str]:
+        """The token of one id or of each."""
+        if isinstance(ids, int):
+            return self.look_up([ids])[0]
+        return self.look_up(ids)
+
+    def look_up(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of some ids.
+
+        Raises:
+            ValueError: An id is not in the vocabulary.
+        """
+        for index in ids:
+            if not 0 <= index < self.vocab_size:
+                raise ValueError(
+                    f"id {index} is not in the vocabulary, "
+                    f"wanted 0 to {self.vocab_size - 1}"
+                )
+        return [self.tokens[index] for index in ids]
+
+    def encode(self, text: str, text_pair: str | None = None) -> list[int]:
+        """Turn a text, or a pair, into ids with `[CLS]` and `[SEP]`."""
+        return self(text, text_pair)["input_ids"]
+
+    def assemble(
+        self, first: list[int], second: list[int] | None
+    ) -> dict[str, list[int]]:
+        """Put the special tokens around one text or two, and number them."""
+        input_ids = [self.cls_token_id, *first, self.sep_token_id]
+        segments = [0] * len(input_ids)
+        if second is not None:
+            input_ids += [*second, self.sep_token_id]
+            segments += [1] * (len(second) + 1)
+        return {
+            "input_ids": input_ids,
+            "token_type_ids": segments,
+            "attention_mask": [1] * len(input_ids),
+        }
+
+    def encode_row(
+        self, text: str, text_pair: str | None, max_length: int | None
+    ) -> dict[str, list[int]]:
+        """Encode one text or pair, cut to `max_length` tokens if given."""
+        first = self.ids(text)
+        if text_pair is None:
+            room = self.room(max_length, specials=2)
+            return self.assemble(first[:room], None)
+        second = self.ids(text_pair)
+        room = self.room(max_length, specials=3)
+        if room is not None:
+            n_first, n_second = share_room(len(first), len(second), room)
+            first, second = first[:n_first], second[:n_second]
+        return self.assemble(first, second)
+
+    def room(self, max_length: int | None, specials: int) -> int | None:
+        """How many tokens fit beside the special ones; None means any."""
+        if max_length is None:
+            return None
+        if max_length < specials:
+            raise ValueError(
+                f"max_length is {max_length}, wanted at least {specials}: "
+                "the special tokens alone take that many"
+            )
+        return max_length - specials
+
+    def pad(self, rows: Sequence[dict], length: int | None) -> None:
+        """Fill all rows on the right, up to `length` or to the longest."""
+        if length is None:
+            length = max(len(row["input_ids"]) for row in rows)
+        for row in rows:
+            missing = length - len(row["input_ids"])
+            row["input_ids"] += [self.pad_token_id] * missing
+            row["token_type_ids"] += [0] * missing
+            row["attention_mask"] += [0] * missing
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        text_pair: str | Sequence[str] | None = None,
+        padding: bool | str = False,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+    ) -> dict:
+        """Turn texts into what the model reads.
+
+        Args:
+            text: One text, or a batch of texts.
+            text_pair: A second text for each first one.
+            padding: True pads to the longest of the batch, "max_length" to
+                `max_length`.
+            truncation: Cut what is longer than `max_length`.
+            max_length: In tokens, special ones counted; where it is left
+                out, the model's own.
+            return_tensors: "pt" for tensors `[batch, seq]`, else lists.
+
+        Returns:
+            `input_ids`, `token_type_ids` (0 first text, 1 second) and
+            `attention_mask` (1 real token, 0 padding).
+        """
+        texts, pairs = as_batch(text, text_pair)
+        check_options(padding, truncation, max_length, return_tensors)
+        limit = max_length or self.model_max_length
+        if padding == "max_length" and limit is None:
+            raise ValueError(
+                "padding='max_length' without max_length, and this checkpoint "
+                "does not say how many tokens its model takes"
+            )
+        rows = [
+            self.encode_row(first, second, limit if truncation else None)
+            for first, second in zip(texts, pairs)
+        ]
+        if padding:
+            self.pad(rows, limit if padding == "max_length" else None)
+        if isinstance(text, str) and return_tensors is None:
+            return rows[0]
+        batch = {name: [row[name] for row in rows] for name in rows[0]}
+        if return_tensors == "pt":
+            return {name: as_tensor(lists) for name, lists in batch.items()}
+        return batch
+
+    def decode(
+        self, ids: Sequence[int] | Tensor, skip_special_tokens: bool = False
+    ) -> str:
+        """Turn ids into a text; what cleaning took away stays lost."""
+        if isinstance(ids, Tensor):
+            ids = ids.tolist()
+        if skip_special_tokens:
+            ids = [index for index in ids if index not in self.all_special_ids]
+        tokens = self.look_up(ids)
+        return "".join(tokens[:1] + [joined(token) for token in tokens[1:]])
+
+
+# book/03-wordpiece.md: From tokens to the model's input
+def share_room(first: int, second: int, room: int) -> tuple[int, int]:
+    """Share `room` places between two texts, cutting the longer first.
+
+    Args:
+        first, second: How many tokens the two texts have.
+        room: How many may stay.
+
+    Returns:
+        How many tokens of each text stay.
+    """
+    if first + second <= room:
+        return first, second
+    # Cut only the longer one, as long as it stays the longer one; else
+    # both get half, and the odd place goes to the longer (or the second).
+    shorter = min(first, second, room // 2)
+    if first > second:
+        return room - shorter, shorter
+    return shorter, room - shorter
+
+
+def as_batch(
+    text: str | Sequence[str], text_pair: str | Sequence[str] | None
+) -> tuple[list[str], list[str | None]]:
+    """Bring one text or many, with or without pairs, into two lists."""
+    one = isinstance(text, str)
+    if text_pair is not None and isinstance(text_pair, str) != one:
+        raise TypeError(
+            "text and text_pair must both be a string or both a list, "
+            f"found {type(text).__name__} and {type(text_pair).__name__}"
+        )
+    texts = check_texts([text] if one else text, "text")
+    # As transformers: beside one text, an empty second text is none.
+    if text_pair is None or text_pair == "":
+        return texts, [None] * len(texts)
+    pairs = check_texts([text_pair] if one else text_pair, "text_pair")
+    if len(pairs) != len(texts):
+        raise ValueError(
+            f"{len(texts)} texts but {len(pairs)} in text_pair, "
+            "wanted one for each"
+        )
+    return texts, [*pairs]
+
+
+def check_texts(texts: object, name: str) -> list[str]:
+    """Raise unless this is a list of proper strings, at least one."""
+    if not isinstance(texts, (list, tuple)) or not texts:
+        raise TypeError(
+            f"{name}: found {texts!r:.40}, wanted a string or a list of them"
+        )
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{name}: found {text!r:.40} of type {type(text).__name__}, "
+                "wanted a string"
+            )
+        if lone := re.search("[\ud800-\udfff]", text):
+            raise ValueError(
+                f"{name}: U+{ord(lone[0]):X} at character {lone.start()} is "
+                "half a character, wanted Unicode text"
+            )
+    return list(texts)
+
+
+def check_options(
+    padding: bool | str,
+    truncation: bool,
+    max_length: int | None,
+    return_tensors: str | None,
+) -> None:
+    """Raise when an option is none of those known, or has no effect."""
+    known: dict[str, tuple[object, tuple]] = {
+        "padding": (padding, (False, True, "max_length")),
+        "truncation": (truncation, (False, True)),
+        "return_tensors": (return_tensors, (None, "pt")),
+    }
+    for name, (found, wanted) in known.items():
+        if found not in wanted:
+            raise ValueError(
+                f"{name} is {found!r}, wanted one of "
+                + ", ".join(map(repr, wanted))
+            )
+    if max_length is not None and not (truncation or padding == "max_length"):
+        raise ValueError(
+            f"max_length is {max_length} but has nothing to do: wanted "
+            "truncation=True or padding='max_length' beside it"
+        )
+
+
+def as_tensor(rows: list[list[int]]) -> Tensor:
+    """Stack rows of one length into `[batch, seq]`, int64."""
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"rows of {lengths[0]} to {lengths[-1]} tokens make no tensor: "
+            "wanted padding=True, and truncation=True where a text is too "
+            "long"
+        )
+    return torch.tensor(rows)  # [batch, seq]
+
+
+# book/03-wordpiece.md: And back
+# Before these the decoder writes no blank.
+CLOSE_UP = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
+
+
+def joined(token: str) -> str:
+    """Write a token as it follows another: closed up, or after a blank."""
+    if token.startswith(CONTINUES):
+        return token.removeprefix(CONTINUES)
+    return token if token.startswith(CLOSE_UP) else " " + token
