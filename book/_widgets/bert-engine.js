@@ -1,15 +1,16 @@
 // BERT's forward pass in plain JavaScript: no library and no network.
 //
-// const engine = bertEngine({hidden, layers, heads, inner, vocab, epsilon});
+// const engine = bertEngine({hidden, layers, heads, epsilon});
 // engine.load(tensors, buffer)            the int8 weights of one part
 // engine.refine(tensors, buffer)          a second int8 number for each weight
 // await engine.run(ids, segments, {fine, onLayer, pause})
 // engine.predict(state, position, fine)   the logits of the whole vocabulary
 //
+// A weight has the package's name: layers.0.attention.query.weight.
 // Everything stands inside one function, because the live page sends its text
 // to a worker: a worker that starts from a file cannot load other files.
 function bertEngine(config) {
-  const { hidden, layers, heads, inner, vocab, epsilon } = config;
+  const { hidden, layers, heads, epsilon } = config;
   const width = hidden / heads; // of one head
   const weights = new Map();
 
@@ -139,12 +140,12 @@ function bertEngine(config) {
     ids.forEach((id, t) => {
       const vector = x.subarray(t * hidden, (t + 1) * hidden);
       for (const [name, r] of
-        [["words", id], ["positions", t], ["segments", segments[t]]]) {
-        readRow(weights.get(name), r, row, fine);
+        [["word", id], ["position", t], ["segment", segments[t]]]) {
+        readRow(weights.get(`embeddings.${name}.weight`), r, row, fine);
         addTo(vector, row);
       }
     });
-    return layerNorm("embeddings.norm", x, ids.length);
+    return layerNorm("embedding_norm", x, ids.length);
   }
 
   // One head: fills its attention map [n, n] and its columns of `mixed`.
@@ -166,21 +167,22 @@ function bertEngine(config) {
   }
 
   function layer(l, x, n, fine) {
-    const name = (part) => `layer.${l}.${part}`;
-    const query = linear(name("query"), x, n, fine);
-    const key = linear(name("key"), x, n, fine);
-    const value = linear(name("value"), x, n, fine);
+    const name = (part) => `layers.${l}.${part}`;
+    const query = linear(name("attention.query"), x, n, fine);
+    const key = linear(name("attention.key"), x, n, fine);
+    const value = linear(name("attention.value"), x, n, fine);
     const attention = new Float64Array(heads * n * n);
     const mixed = new Float64Array(n * hidden);
     for (let h = 0; h < heads; h++) {
       const map = attention.subarray(h * n * n, (h + 1) * n * n);
       attendWithHead(h, query, key, value, n, map, mixed);
     }
-    const attended = linear(name("output"), mixed, n, fine);
-    const middle = layerNorm(name("attention.norm"), addTo(attended, x), n);
-    const wide = gelu(linear(name("expand"), middle, n, fine));
-    const narrow = linear(name("contract"), wide, n, fine);
-    const state = layerNorm(name("norm"), addTo(narrow, middle), n);
+    const gathered = linear(name("attention.output"), mixed, n, fine);
+    const middle = addTo(gathered, x);
+    layerNorm(name("attention_norm"), middle, n);
+    const wide = gelu(linear(name("feed_forward.up"), middle, n, fine));
+    const state = linear(name("feed_forward.down"), wide, n, fine);
+    layerNorm(name("feed_forward_norm"), addTo(state, middle), n);
     return { state, attention };
   }
 
@@ -202,11 +204,13 @@ function bertEngine(config) {
   // The logits at one position, from any of the states.
   function predict(state, position, fine) {
     const x = state.slice(position * hidden, (position + 1) * hidden);
-    const turned = gelu(linear("transform", x, 1, fine));
-    layerNorm("transform.norm", turned, 1);
-    return multiply(
-      weights.get("words"), weights.get("decoder.bias"), turned, 1, fine);
+    const turned = gelu(linear("masked_words.dense", x, 1, fine));
+    layerNorm("masked_words.norm", turned, 1);
+    // The decoder's matrix is the table of word embeddings (tied weights).
+    const words = weights.get("embeddings.word.weight");
+    const bias = weights.get("masked_words.decoder.bias");
+    return multiply(words, bias, turned, 1, fine);
   }
 
-  return { load, refine, run, predict, vocab };
+  return { load, refine, run, predict };
 }
