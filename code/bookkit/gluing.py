@@ -3,27 +3,20 @@
 from IPython import get_ipython
 
 
-class Bare:
-    """A text whose printed form has no quotation marks."""
-
-    def __init__(self, text: str):
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
 def glue(name: str, value: object, format: str = "{}") -> None:
-    r"""Keep `value` for the sentence that says `{glue:text}` and `name`.
+    """Keep `value` for the sentence that says {glue:text}`name`.
 
     Args:
         name: What the sentence calls it; unique in the chapter.
         value: A number, a string, anything that `format` takes.
         format: How it is written, such as "{:.2f}" or "{:,}".
     """
-    text = Bare(format.format(value))
+    text = format.format(value)
     # Without a kernel there is no page to show it on.
     if get_ipython() is not None:
         from myst_nb import glue as keep
 
+        # A string, which {glue:text} shows without its quotation marks. It
+        # reads anything else as Python: 3.10 would lose its last digit, and
+        # 30,522 become a pair.
         keep(name, text, display=False)
