@@ -189,7 +189,7 @@ def google_name(name: str) -> str:
 def save_in_shards(tensors: dict[str, Tensor], folder: Path) -> None:
     """Deal the tensors to three files, and write which is where."""
     names = sorted(tensors)
-    files = {}
+    files: dict[str, str] = {}
     for number in range(3):
         file = f"model-{number + 1:05}-of-00003.safetensors"
         shard = {name: tensors[name] for name in names[number::3]}

@@ -376,15 +376,15 @@ def refuse_early_imports(
             for name in [*part.names, "*"]:
                 written[module.name, name] = chapter, place
     for place, cell in enumerate(cells):
-        for name in imported_names(cell):
-            there = written.get(exported.get(name, name))
-            if there and there[0] == cell.section.chapter:
-                if place < there[1]:
-                    later = cells[there[1]]
-                    raise BookError(
-                        f"{cell.where}: imports {'.'.join(name)}, which this "
-                        f"chapter writes only at line {later.line}"
-                    )
+        for source in imported_names(cell):
+            chapter, last_place = written.get(
+                exported.get(source, source), ("", 0)
+            )
+            if chapter == cell.section.chapter and place < last_place:
+                raise BookError(
+                    f"{cell.where}: imports {'.'.join(source)}, which this "
+                    f"chapter writes only at line {cells[last_place].line}"
+                )
 
 
 def exported_names(
