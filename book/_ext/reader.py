@@ -15,6 +15,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.locale import _
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.math import get_node_equation_number
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,18 @@ VENDOR, WIDGETS = BOOK / "_vendor", BOOK / "_widgets"
 sys.path.insert(0, str(BOOK.parent / "code"))
 
 from bookkit.palette import css  # noqa: E402
+from bookkit.tangle import links  # noqa: E402
+
+# In the order in which data flow.
+MODULES = [
+    f"bert.{name}"
+    for name in (
+        "config normalization wordpiece tokenizer checkpoint embeddings"
+        " layer_norm linear attention feed_forward encoder inputs model heads"
+        " fill_mask wordpiece_training pretraining_data pretraining engine"
+        " fast_tokenizer"
+    ).split()
+] + ["bert"]
 BODY = [
     # docutils: the deprecated role doc-biblioentry is no permitted child of role=list
     (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),
@@ -77,7 +90,7 @@ def name_the_file(app, doctree):
             note, kind = f"piece: {found[2]}", "package-piece"
         label = nodes.paragraph("", note, classes=[kind])
         if found[1] == "file":
-            module = path.removesuffix(".py").replace("/", "-").replace("_", "-")
+            module = module_anchor(path)
             link = nodes.raw(
                 "",
                 f'<a href="code-index.html#{module}">{path}</a>',
@@ -226,10 +239,60 @@ def visit_math_block(self, node):
     raise nodes.SkipNode
 
 
+class CodeIndex(SphinxDirective):
+    """Every module of the package, with links to the sections that wrote it."""
+
+    def run(self):
+        root = BOOK.parent
+        written = links(root)
+        sections = []
+        for name in MODULES:
+            path = f"code/{name.replace('.', '/')}.py"
+            if name == "bert":
+                path = "code/bert/__init__.py"
+            if name not in written or not (root / path).is_file():
+                continue
+            self.env.note_dependency(str(root / path))
+            title = path.removeprefix("code/")
+            section = nodes.section(
+                "", nodes.title(title, title), ids=[module_anchor(title)]
+            )
+            section += self.places(written[name])
+            source = (root / path).read_text("utf-8")
+            section += nodes.literal_block(source, source, language="python")
+            sections.append(section)
+        return sections
+
+    def places(self, found):
+        """One list entry for each section that wrote a part of the module."""
+        names: dict[tuple[str, str, str], list[str]] = {}
+        for link in found:
+            place = link.section
+            key = (place.chapter, place.heading, place.anchor)
+            names.setdefault(key, []).extend(link.names)
+        entries = nodes.bullet_list()
+        for (chapter, heading, anchor), defined in names.items():
+            page = Path(chapter).stem + ".html"
+            text = nodes.paragraph()
+            text += nodes.reference(
+                "", heading, refuri=f"{page}#{anchor}", internal=True
+            )
+            if defined:
+                text += nodes.Text(": " + ", ".join(dict.fromkeys(defined)))
+            entries += nodes.list_item("", text)
+        return entries
+
+
+def module_anchor(path: str) -> str:
+    """The anchor of a module in the code index."""
+    return path.removesuffix(".py").strip("_").replace("/", "-").replace("_", "-")
+
+
 def setup(app):
     app.add_html_math_renderer("reader", (visit_math, None), (visit_math_block, None))
     app.add_css_file("katex/katex.min.css")
     app.add_css_file("palette.css")
+    app.add_directive("code-index", CodeIndex)
     app.connect("doctree-read", name_the_file)
     app.connect("html-page-context", load_widgets, priority=850)
     app.connect("build-finished", write_own_files)
