@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -417,5 +418,5 @@ def test_bookkit_offers_its_figures_as_a_submodule():
     subprocess.run(
         [sys.executable, "-c", code],
         check=True,
-        env={"PYTHONPATH": str(ROOT / "code")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "code")},
     )

@@ -37,7 +37,7 @@ ALLOWED = {
     ),
 }
 PATTERN = re.compile("|".join(f"(?:{form})" for form in ALLOWED.values()))
-NUMBER = re.compile(r"(?<![\w.,])[−-]?\d(?:[\d.,]*\d)?")
+NUMBER = re.compile(r"(?<![\w.,])[−-]?\d(?:[\d.,]*\d)?[\w-]*")
 
 # Directives whose body is no sentence.
 OPAQUE = {
