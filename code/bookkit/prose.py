@@ -30,7 +30,7 @@ ALLOWED = {
         r"Python|Unicode|CC BY|CC BY-SA|version) +\d"
     ),
     "a name with a digit in it, such as float32 or GPT-2": (
-        r"[^\W\d_][\w+.]*[-+]?\d[\w.-]*\w|[^\W\d_][\w+]*[-+]?\d"
+        r"\b[^\W\d_][\w+.]*[-+]?\d[\w.-]*\w|\b[^\W\d_][\w+]*[-+]?\d"
     ),
     "nothing, one, and its opposite: 0, 1, −1": (
         r"(?<![\w.,])[−-]?[01](?![\w.,]*\d)"
