@@ -10,7 +10,7 @@ from bisect import bisect_right
 from itertools import groupby
 
 
-# book/02-cleaning-text.md: Cleaning text
+# book/02-cleaning-text.md: Sets of characters
 def read_spans(spans: str) -> list[int]:
     """Read `"41-5A 5F"` into edges `[0x41, 0x5B, 0x5F, 0x60]`.
 
@@ -37,7 +37,7 @@ def inside(character: str, edges: list[int]) -> bool:
     return bisect_right(edges, ord(character)) % 2 == 1
 
 
-# book/02-cleaning-text.md: Control characters and white space
+# book/02-cleaning-text.md: Step 1: drop what cannot be seen
 # Control, format and private-use characters, and U+FFFD.
 DROPPED = read_spans("""
     0-8 B-C E-1F 7F-9F AD 600-605 61C 6DD 70F 180E 200B-200F 202A-202E
@@ -58,7 +58,7 @@ def clean(text: str) -> str:
     )
 
 
-# book/02-cleaning-text.md: Chinese characters
+# book/02-cleaning-text.md: Step 2: room for Chinese characters
 # Chinese characters, the blocks of the tokenizers library.
 CHINESE = read_spans("""
     3400-4DBF 4E00-9FFF F900-FAFF 20000-2A6DF 2A700-2B81F 2B920-2CEAF
@@ -74,7 +74,7 @@ def separate(text: str, edges: list[int]) -> str:
     )
 
 
-# book/02-cleaning-text.md: Accents
+# book/02-cleaning-text.md: Step 3: take the accents off
 # Nonspacing marks (category Mn), as Unicode 8 knew them.
 MARKS = read_spans("""
     300-36F 483-487 591-5BD 5BF 5C1-5C2 5C4-5C5 5C7 610-61A 64B-65F 670 6D6-6DC
@@ -110,8 +110,8 @@ MARKS = read_spans("""
 """)
 
 
-# Spans that hold all characters which Unicode 9 decomposes or reorders,
-# and no character that is younger than it.
+# Spans with all characters that Unicode 9 takes apart or puts in order.
+# Between them lie some that it leaves alone, and none that it lacks.
 DECOMPOSED = read_spans("""
     C0-374 37E 385-38A 38C 38E-390 3AA-4F9 591-5C7 610-6ED 711-74A 7EB-7F3
     816-82D 859-85B 8D4-95F 9BC 9CB-9CD 9DC-9DD 9DF A33 A36 A3C A4D A59-A5B A5E
@@ -156,7 +156,7 @@ def remove_accents(text: str) -> str:
     )
 
 
-# book/02-cleaning-text.md: Lower case
+# book/02-cleaning-text.md: Step 4: lower the letters
 def span_of_letters(first: str, last: str) -> str:
     """All characters from `first` to `last`."""
     return "".join(map(chr, range(ord(first), ord(last) + 1)))
@@ -179,7 +179,7 @@ def lower(text: str) -> str:
     return text.translate(LATER_CAPITALS).replace("Σ", "σ").lower()
 
 
-# book/02-cleaning-text.md: All steps in order
+# book/02-cleaning-text.md: The four steps in order
 def normalize(
     text: str,
     do_lower_case: bool = True,
@@ -205,7 +205,7 @@ def normalize(
     return lower(text) if do_lower_case else text
 
 
-# book/02-cleaning-text.md: Punctuation, and the words
+# book/02-cleaning-text.md: Step 5: cut into words
 # ASCII signs, and punctuation (categories P*) as Unicode 8 knew it.
 PUNCTUATION = read_spans("""
     21-2F 3A-40 5B-60 7B-7E A1 A7 AB B6-B7 BB BF 37E 387 55A-55F 589-58A 5BE
