@@ -158,8 +158,20 @@ def test_texts_are_equal_or_not(capsys):
         agree("letter", "a", "b", roundings=0)
     with pytest.raises(AssertionError, match="found 'a', expected 1"):
         agree("kinds", "a", 1, roundings=0)
-    with pytest.raises(ValueError, match="text has no tolerance"):
+    with pytest.raises(ValueError, match="texts and lists .* have no tol"):
         agree("letter", "a", "a", roundings=1)
+
+
+def test_rows_of_different_lengths_compare_item_by_item():
+    rows = [[101, 7, 102], [101, 102]]
+    agree("rows", rows, copy.deepcopy(rows), roundings=0)
+    with pytest.raises(AssertionError, match=r"item 1 is \[101, 102\], exp"):
+        agree("rows", rows, [[101, 7, 102], [101, 103]], roundings=0)
+    with pytest.raises(AssertionError, match="item 0 is"):
+        agree("rows", rows, [[101, 102], [101, 102]], roundings=0)
+    holed = [[math.nan], [1.0, 2.0]]
+    with pytest.raises(AssertionError, match="item 0 is"):
+        agree("holed", holed, holed, roundings=0)
 
 
 def test_dicts_compare_key_by_key(capsys):

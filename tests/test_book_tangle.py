@@ -138,9 +138,11 @@ def test_pieces_are_put_in_at_their_indentation(book):
     )
 
 
-def test_other_options_of_a_cell_stay_as_they_are(book):
-    tagged = ':tags: ["hide-input"]\n\n#| file: code/bert/a.py\nX = 1'
-    book.chapter("one", cell(tagged))
+@pytest.mark.parametrize(
+    "options", [':tags: ["hide-input"]\n', "---\ntags: [hide-input]\n---"]
+)
+def test_other_options_of_a_cell_stay_as_they_are(book, options):
+    book.chapter("one", cell(f"{options}\n#| file: code/bert/a.py\nX = 1"))
     assert "X = 1" in book.files()["code/bert/a.py"]
 
 

@@ -25,7 +25,8 @@ def agree(
         found: A tensor, array, number, string, or a list or dict of them.
         expected: The same from another way.
         roundings: How many; 0 asks for equality to the last bit, and is
-            the only choice for strings and whole numbers.
+            the only choice for strings, for whole numbers, and for lists
+            whose rows differ in length.
 
     Returns:
         The largest error, for `glue`.
@@ -40,7 +41,7 @@ def agree(
         raise ValueError(f"{name}: roundings is {roundings}, wanted 0 or more")
     if isinstance(found, Mapping) or isinstance(expected, Mapping):
         return agree_by_key(name, found, expected, roundings)
-    if holds_text(found) or holds_text(expected):
+    if any(holds_text(x) or is_ragged(x) for x in (found, expected)):
         return agree_exactly(name, found, expected, roundings)
     return agree_in_numbers(
         name, as_tensor(name, found), as_tensor(name, expected), roundings
@@ -78,35 +79,53 @@ def holds_text(value: object) -> bool:
     return value is None or isinstance(value, (str, bytes))
 
 
+def is_ragged(value: object) -> bool:
+    """Say whether a list has rows of different lengths."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    lengths = {
+        len(item) if isinstance(item, (list, tuple)) else None
+        for item in value
+    }
+    return len(lengths) > 1 or any(map(is_ragged, value))
+
+
 def agree_exactly(
     name: str, found: object, expected: object, roundings: float
 ) -> float:
-    """Compare strings, or lists of them, which have no tolerance."""
+    """Compare strings, or lists that are no matrix: item by item."""
     if roundings:
-        raise ValueError(f"{name}: text has no tolerance; say roundings=0")
-    found, expected = as_list(found), as_list(expected)
-    if isinstance(found, list) and isinstance(expected, list):
+        raise ValueError(
+            f"{name}: texts and lists of different lengths have no "
+            "tolerance; say roundings=0"
+        )
+    if isinstance(found, (list, tuple)) and isinstance(
+        expected, (list, tuple)
+    ):
         if len(found) != len(expected):
             raise AssertionError(
                 f"{name}: found {len(found)} items, expected {len(expected)}"
             )
         for place, pair in enumerate(zip(found, expected, strict=True)):
-            if pair[0] != pair[1]:
+            if not equal(*pair):
                 raise AssertionError(
                     f"{name}: item {place} is {pair[0]!r}, "
                     f"expected {pair[1]!r}"
                 )
-    elif found != expected:
+    elif not equal(found, expected):
         raise AssertionError(f"{name}: found {found!r}, expected {expected!r}")
     print(f"{name}: equal")
     return 0.0
 
 
-def as_list(value: object) -> object:
-    """Turn a tuple into a list, so that the two compare equal."""
-    if isinstance(value, (list, tuple)):
-        return [as_list(item) for item in value]
-    return value
+def equal(found: object, expected: object) -> bool:
+    """Compare to the last item; a list and a tuple may be equal."""
+    if isinstance(found, (list, tuple)) and isinstance(
+        expected, (list, tuple)
+    ):
+        # Python's own == would let a NaN pass that is the same object.
+        return len(found) == len(expected) and all(map(equal, found, expected))
+    return bool(found == expected)
 
 
 def as_tensor(name: str, value: object) -> Tensor:

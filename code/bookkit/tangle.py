@@ -36,7 +36,7 @@ HEADING = re.compile(r"#{1,6} +(.+?)\s*")
 FENCE = re.compile(r"\s*(`{3,}|~{3,}|:{3,})")
 MARKED_CELL = re.compile(
     r"^[ >]*(?:`{3,}|~{3,}|:{3,})\{code-cell\}.*\n"
-    r"(?:[ >]*:.*\n)*\s*[ >]*#\| *(?:file|id):",
+    r"(?:(?:[ >]*:.*\n)*|---\n(?:.*\n)*?---\n)\s*[ >]*#\| *(?:file|id):",
     re.MULTILINE,
 )
 
