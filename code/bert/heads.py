@@ -142,7 +142,7 @@ class BertForMaskedLM(BertWithHeads):
         )
 
 
-# book/14-next-sentence.md: Pooler and next sentence
+# book/14-next-sentence.md: The package's class
 @dataclass
 class PreTrainingOutput:
     """What `BertForPreTraining` gives back.

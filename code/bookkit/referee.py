@@ -36,7 +36,8 @@ def load(folder: str) -> Any:
         from transformers import BertForPreTraining
 
         # A head that is not in the file is filled with random numbers.
-        with torch.random.fork_rng(devices=[]):
+        # Opened within inference_mode, its weights could learn nothing later.
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
             torch.manual_seed(0)
             model = BertForPreTraining.from_pretrained(
                 folder,
