@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-# book/07-one-head.md: One query, one head
+# book/07-one-head.md: Where queries, keys and values come from
 class Linear(nn.Module):
     """`x @ weight.T + bias`, for each vector along the last axis.
 
