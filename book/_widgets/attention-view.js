@@ -8,8 +8,7 @@
   const { make, moveWithArrows, drawWithTheme } = BertWidget;
 
   const LOOK = `
-    :host { --from: var(--fig-query, var(--focus));
-      --tint: var(--fig-attention, #8a4b08); }
+    :host { --tint: var(--fig-attention, #b86a1c); }
     .both { display: flex; flex-wrap: wrap; gap: .5rem 2rem;
       align-items: start; }
     .both > * { max-width: 100%; }

@@ -1,26 +1,28 @@
 // <live-bert>: the model itself, in the page.
 //
-// Data: {name, instead, folder, config, parts, rests, words, tokenizer, text,
+// Data: {name, instead (why another model than the book's is here, or null),
+// folder, config, parts, rests, words, tokenizer, text,
 // longest}; see bookkit.live, which writes it and the parts.
 (() => {
   if (customElements.get("live-bert")) return;
-  const { make } = BertWidget;
+  const { make, drawWithTheme } = BertWidget;
 
   const LOOK = `
-    :host { --more: var(--fig-positive, #1b6ca8);
-      --less: var(--fig-negative, #b3470f); }
+    :host { --more: var(--fig-attention, #b86a1c);
+      --less: var(--fig-hidden, #3d8fc4); }
     form label { display: block; margin-bottom: .5rem; }
     form input { display: block; width: 100%; margin-top: .2rem; }
     progress { width: 100%; max-width: 24rem; accent-color: var(--focus); }
     .masks { display: flex; flex-wrap: wrap; gap: .5rem 2rem; }
-    .masks td:nth-child(3) { text-align: end; }
+    .masks td:nth-child(3) { text-align: end; white-space: nowrap; }
     .masks td, .layers td { font-variant-numeric: tabular-nums; }
-    .masks meter { width: 6rem; }
+    .masks i { display: block; width: 6rem; height: .8em; }
+    .masks b { display: block; height: 100%; background: var(--more); }
     .layers { width: 100%; }
-    .layers th, .layers td { padding: .1rem .4rem; white-space: nowrap; }
+    .layers th, .layers td { padding: .1rem .4rem; }
     .layers thead th { font-weight: 600; white-space: normal; }
     .layers td.picture { width: 60%; padding: 1px 0; }
-    canvas { display: block; width: 100%; min-width: 8rem; height: 2.2rem;
+    canvas { display: block; width: 100%; min-width: 5rem; height: 2.2rem;
       color: var(--more); border-color: var(--less); }
     .error { border-top: 1px solid var(--line); margin-top: 1rem; }
     .error th { font-weight: 400; }`;
@@ -105,6 +107,8 @@
       this.parts = weightParts(data.folder);
       this.runs = {}; // what came out: coarse (int8) and fine
       this.ready = this.refined = false;
+      if (data.instead)
+        live.append(make("p", { className: "instead" }, data.instead));
       live.append(
         this.makeForm(),
         (this.status = make("p", { role: "status" })),
@@ -252,16 +256,20 @@
       this.layerRows = make("tbody");
       this.maps = make("div");
       this.errorBox = make("div", { className: "error" });
+      const { position, name } = this.watched();
       const column = (name) => make("th", { scope: "col" }, name);
       const layers = make("table", { className: "layers" },
         make("thead", {}, make("tr", {}, column("Layer"),
-          column("All tokens' vectors, one line each"),
-          column(`Turned, ${this.watched().name}`),
-          column("The head's word here"))),
+          column("Word"), column("Turned by"),
+          column("The vectors, a line for each token"))),
         this.layerRows);
       this.results.replaceChildren(
         this.masksBox,
         make("h4", {}, "From layer to layer"),
+        make("p", { className: "note" }, "Layer 0 is the embeddings. Word: "
+          + "what the head would say if the model ended here. Turned by: "
+          + "the angle between this vector and the one a layer earlier. "
+          + `Both are those of ${name}, token ${position + 1}.`),
         make("div", { className: "scroll", tabIndex: 0, role: "region",
           "aria-label": "From layer to layer" }, layers),
         make("h4", {}, "Where the heads look"), this.maps,
@@ -287,13 +295,12 @@
         width: hidden, height: this.input.tokens.length,
         "aria-hidden": true,
       });
-      const title = layer === 0 ? "0 (embeddings)" : String(layer);
       this.layerRows.append(make("tr", {},
-        make("th", { scope: "row" }, title),
-        make("td", { className: "picture" }, canvas),
+        make("th", { scope: "row" }, String(layer)),
+        make("td", {}, guess === null ? "" : this.tokenizer.words[guess]),
         make("td", {}, turned),
-        make("td", {}, guess === null ? "" : this.tokenizer.words[guess])));
-      drawSigned(canvas, states[layer]);
+        make("td", { className: "picture" }, canvas)));
+      drawWithTheme(() => drawSigned(canvas, states[layer]));
     }
 
     showMasks(logits) {
@@ -303,8 +310,7 @@
           return make("tr", {}, make("td", {}, String(rank + 1)),
             make("th", { scope: "row" }, this.tokenizer.words[id]),
             make("td", {}, percent),
-            make("td", { "aria-hidden": true },
-              make("meter", { value: probability })));
+            make("td", { "aria-hidden": true }, bar(probability)));
         });
         const place = this.input.masks[i] + 1;
         return make("table", {},
@@ -322,6 +328,7 @@
       for (const attention of this.now.attentions)
         for (const weight of attention) bytes[at++] = Math.round(255 * weight);
       const view = make("attention-view");
+      view.toggleAttribute("plain", true);
       this.maps.replaceChildren(view);
       view.data = { tokens, segments, layers, heads, weights: bytes };
     }
@@ -337,6 +344,8 @@
       this.errorRows = make("div", { role: "status" });
       this.errorBox.replaceChildren(
         make("h4", {}, "What int8 costs on this input"),
+        make("p", { className: "note" }, "Measured by computing again with "
+          + "a second byte for each weight, 254 times finer."),
         this.measure, this.errorRows);
     }
 
@@ -383,6 +392,12 @@
         { id, probability: Math.exp(logits[id] - largest) / total }));
   }
 
+  function bar(share) {
+    const strip = make("b");
+    strip.style.width = `${100 * share}%`;
+    return make("i", {}, strip);
+  }
+
   function largestDifference(some, others) {
     let largest = 0;
     some.forEach((values, k) => values.forEach((value, i) => {
@@ -402,6 +417,7 @@
 
   // One colour above zero, another below; full at two standard deviations.
   function drawSigned(canvas, values) {
+    if (!canvas.isConnected) return; // the page has let it go
     const style = getComputedStyle(canvas);
     const [more, less] = [style.color, style.borderTopColor]
       .map((color) => color.match(/[\d.]+/g).map(Number).slice(0, 3));

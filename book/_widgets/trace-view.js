@@ -10,8 +10,8 @@
   const { make } = BertWidget;
 
   const LOOK = `
-    :host { --more: var(--fig-positive, #1b6ca8);
-      --less: var(--fig-negative, #b3470f); }
+    :host { --more: var(--fig-attention, #b86a1c);
+      --less: var(--fig-hidden, #3d8fc4); }
     .path { display: flex; flex-wrap: wrap; gap: .3rem; margin: 0 0 .6rem;
       padding: 0; list-style: none; }
     .path li + li::before { content: "← "; color: var(--muted); }
@@ -28,11 +28,13 @@
       var(--less) 0 4px, transparent 4px 6px); border: 1px solid var(--less); }
     .bars i::after { content: ""; position: absolute; left: 50%; top: -2px;
       bottom: -2px; border-left: 1px solid var(--muted); }
+    @media (max-width: 30em) { .parts { font-size: .9em; }
+      .parts td.bars { width: 22%; min-width: 3rem; } }
     tfoot { border-top: 1px solid var(--line); }
     tfoot tr.sum { font-weight: 700; }
     .equation { font-style: italic; font-family: var(--fig-serif, serif);
       font-size: 1.1em; overflow-wrap: anywhere; }
-    a { color: var(--pst-color-link, LinkText); }`;
+    a { color: var(--pst-color-link, inherit); }`;
 
   const number = (value) => (value < 0 ? "−" : "")
     + Math.abs(value).toFixed(4);

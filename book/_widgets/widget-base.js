@@ -20,6 +20,7 @@
     * { box-sizing: border-box; }
     .live { padding: .75rem; border: 1px solid var(--line);
       border-radius: .4rem; background: var(--ground); }
+    :host([plain]) .live { border: 0; padding: 0; }
     slot { display: none; }
     .bar { display: flex; flex-wrap: wrap; gap: .5rem 1rem;
       align-items: center; margin: 0 0 .6rem; }

@@ -17,10 +17,12 @@ import copy
 import hashlib
 import json
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import torch
+from sphinx.errors import ExtensionError
 
 from bert import BertForMaskedLM, BertTokenizer, fill_mask
 from bookkit import checkpoint_path
@@ -146,6 +148,7 @@ class Export:
         config = self.model.config
         self.manifest = {
             "name": self.name,
+            "instead": self.instead(),
             "config": {
                 "hidden": config.hidden_size,
                 "layers": config.num_hidden_layers,
@@ -160,17 +163,29 @@ class Export:
         }
         self.manifest["folder"] = f"_static/live/{self.fingerprint()}"
 
+    def instead(self) -> str | None:
+        """Say that another model is in the page than the book's, and why."""
+        if self.reason is None:
+            return None
+        return (
+            f"This copy of the book was made with {self.asked}, which is not "
+            f"in this page: {self.reason}. Here is {self.name} in its place; "
+            "its numbers are not those of the chapters."
+        )
+
     def file_all(self, parts: dict[str, Blob], ending: str) -> list[dict]:
         """Take up the parts; returns what the page must know of them."""
         described = []
         for part, blob in parts.items():
             file = f"{part}{ending}.js"
             self.files[file] = bytes(blob.bytes)
-            described.append({
-                "file": file,
-                "bytes": len(as_script(file, self.files[file])),
-                "tensors": blob.tensors,
-            })
+            described.append(
+                {
+                    "file": file,
+                    "bytes": len(as_script(file, self.files[file])),
+                    "tensors": blob.tensors,
+                }
+            )
         return described
 
     def fingerprint(self) -> str:
@@ -226,11 +241,15 @@ def view(text: str) -> Widget:
         ["word", "probability"],
         [[guess.token, f"{guess.probability:.3f}"] for guess in guesses],
     )
+    if made.reason:
+        fallback = f"<p>{escape(made.instead())}</p>{fallback}"
     scripts = [
         "widget-base.js", "wordpiece.js", "attention-view.js",
         "bert-engine.js", "weight-parts.js", "live-bert.js",
     ]  # fmt: skip
-    return Widget("live-bert", made.manifest | {"text": text}, fallback, scripts)
+    return Widget(
+        "live-bert", made.manifest | {"text": text}, fallback, scripts
+    )
 
 
 def write_parts(app, exception) -> None:
@@ -238,7 +257,15 @@ def write_parts(app, exception) -> None:
     pages = {name.rpartition("/")[2] for name in app.env.all_docs}
     if exception or app.builder.format != "html" or PAGE not in pages:
         return
-    export(checkpoint_path()).write(Path(app.outdir))
+    made = export(checkpoint_path())
+    built = Path(app.outdir)
+    page = next(built.rglob(f"{PAGE}.html")).read_text("utf-8")
+    if made.manifest["folder"] not in page:
+        raise ExtensionError(
+            f"{PAGE}.html was made for other weights than {made.name}'s: "
+            "remove the build folder and build again"
+        )
+    made.write(built)
 
 
 def setup(app) -> dict:

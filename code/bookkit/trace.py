@@ -54,6 +54,11 @@ class Step:
             self.rest = Part(f"the {len(small):,} others together", amount)
 
 
+def plain(value: Tensor) -> str:
+    """Write a number with three decimals and a real minus sign."""
+    return f"{float(value):.3f}".replace("-", "−")
+
+
 class Pieces:
     """A forward pass in float64 that keeps what each operation gave."""
 
@@ -181,8 +186,8 @@ class Trace:
         row, bias = head.decoder.weight[number], head.decoder.bias[number]
         logit = float(row @ vector + bias)
         parts = [
-            Part(f"dimension {d}: {a:.3f} × {b:.3f}", float(a * b))
-            for d, (a, b) in enumerate(zip(vector, row))
+            Part(f"dimension {d}: {plain(a)} × {plain(b)}", float(a * b))
+            for d, (a, b) in enumerate(zip(vector, row, strict=True))
         ]
         parts.append(Part("the word's bias", float(bias)))
         name = self.add(
@@ -200,8 +205,10 @@ class Trace:
         head = self.pieces.head
         state = self.pieces.states[-1][self.at]
         parts = [
-            Part(f"unit {d}: GELU gives {unit:.3f}", float(weight * unit))
-            for d, (weight, unit) in enumerate(zip(direction, units))
+            Part(f"unit {d}: GELU gives {plain(unit)}", float(weight * unit))
+            for d, (weight, unit) in enumerate(
+                zip(direction, units, strict=True)
+            )
         ]
         parts.append(Part("the norm's shift and the word's bias", constant))
         made = self.add(
@@ -260,8 +267,10 @@ class Trace:
         units = kept["units"][self.at]
         products = (direction @ down.weight) * units  # [inner]
         parts = [
-            Part(f"unit {i}: GELU gives {unit:.3f}", float(product))
-            for i, (unit, product) in enumerate(zip(units, products))
+            Part(f"unit {i}: GELU gives {plain(unit)}", float(product))
+            for i, (unit, product) in enumerate(
+                zip(units, products, strict=True)
+            )
         ]
         parts.append(Part("the bias", float(direction @ down.bias)))
         return self.add(
@@ -295,7 +304,9 @@ class Trace:
         """What the attention of one layer adds, by head."""
         by_token = self.head_parts(found, k)  # [heads, seq]
         by_head = by_token.sum(-1)
-        largest = set(by_head.abs().topk(min(HEADS, len(by_head))).indices.tolist())
+        largest = set(
+            by_head.abs().topk(min(HEADS, len(by_head))).indices.tolist()
+        )
         bias = self.pieces.layers[k]["layer"].attention.output.bias
         parts = []
         for h, value in enumerate(by_head):
@@ -316,7 +327,9 @@ class Trace:
         made = f"{name}.a{k}.{h}"
         largest = int(by_token.abs().argmax())
         parts = []
-        for j, (weight, value) in enumerate(zip(weights, by_token)):
+        for j, (weight, value) in enumerate(
+            zip(weights, by_token, strict=True)
+        ):
             step = None
             if j == largest and (k, h) in self.followed:
                 step = self.add_source(made, found, k, h, j, float(value))

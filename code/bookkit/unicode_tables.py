@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
 
 from bert import normalization
 
@@ -17,7 +19,7 @@ HANGUL = range(0xAC00, 0xAC00 + 11172)  # syllables: the page has the rule
 
 def gaps(edges: list[int]) -> list[int]:
     """Write rising numbers as the steps from one to the next."""
-    return [b - a for a, b in zip([0, *edges], edges)]
+    return [b - a for a, b in pairwise([0, *edges])]
 
 
 def points() -> list[int]:
@@ -95,6 +97,7 @@ def decompose(character: str) -> str:
     return normalization.decompose(character)
 
 
+@cache
 def unicode_tables() -> dict:
     """Return everything that `wordpiece.js` knows about characters."""
     return {

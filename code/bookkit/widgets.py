@@ -128,7 +128,10 @@ def tokenizer_view(tokenizer, text: str = EXAMPLE) -> Widget:
     fallback = table(
         f"“{text}” as tokens",
         ["place", "token", "id"],
-        [[place, *pair] for place, pair in enumerate(zip(tokens, ids), 1)],
+        [
+            [place, *pair]
+            for place, pair in enumerate(zip(tokens, ids, strict=True), 1)
+        ],
     )
     scripts = ["widget-base.js", "wordpiece.js", "tokenizer-view.js"]
     return Widget("tokenizer-view", data, fallback, scripts)
@@ -174,7 +177,9 @@ def attention_view(
         "head": head - 1,
         "weights": base64.b64encode(whole.tobytes()).decode(),
     }
-    fallback = attention_figure(tokens, weights[layer - 1, head - 1], layer, head)
+    fallback = attention_figure(
+        tokens, weights[layer - 1, head - 1], layer, head
+    )
     scripts = ["widget-base.js", "attention-view.js"]
     return Widget("attention-view", data, fallback, scripts)
 
@@ -207,7 +212,7 @@ def attention_figure(tokens, weights, layer: int, head: int) -> str:
         f'style="max-width: 100%; height: auto">{"".join(drawn)}</svg>'
     )
     rows = []
-    for token, row in zip(tokens, weights):
+    for token, row in zip(tokens, weights, strict=True):
         best = np.argsort(-row)[:3]
         rows.append([token, *(f"{tokens[j]} {row[j]:.2f}" for j in best)])
     header = ["token", "looks most at", "then at", "then at"]
@@ -271,6 +276,7 @@ def section(kind: str) -> dict:
 
 def step_data(step: Step, kept: set[str]) -> dict:
     """Return a step as the page reads it; numbers to four decimals."""
+
     def listed(part):
         name = part.step if part.step in kept else None
         return [part.label, round(part.value, 4), name]
@@ -312,7 +318,9 @@ def trace_view(model, tokenizer, text: str = EXAMPLE, top_k: int = 3):
     with torch.no_grad():
         best = model(ids, token_type_ids=segments).logits[0, at].topk(top_k)
     numbers = best.indices.tolist()
-    words = list(zip(tokenizer.convert_ids_to_tokens(numbers), numbers))
+    words = list(
+        zip(tokenizer.convert_ids_to_tokens(numbers), numbers, strict=True)
+    )
     tokens = tokenizer.convert_ids_to_tokens(ids[0].tolist())
     trace = Trace(model, tokens, ids, segments, at, words)
     kept = reachable(trace)
@@ -321,9 +329,15 @@ def trace_view(model, tokenizer, text: str = EXAMPLE, top_k: int = 3):
         for kind, (equation, _) in SOURCES.items()
     }
     data = {
-        "starts": [{"name": word, "step": name} for word, name in trace.starts],
+        "starts": [
+            {"name": word, "step": name} for word, name in trace.starts
+        ],
         "kinds": kinds,
-        "steps": {name: step_data(trace.steps[name], kept) for name in kept},
+        "steps": {
+            name: step_data(step, kept)
+            for name, step in trace.steps.items()
+            if name in kept
+        },
     }
     scripts = ["widget-base.js", "trace-view.js"]
     widget = Widget("trace-view", data, trace_table(trace), scripts)
