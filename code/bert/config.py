@@ -43,7 +43,7 @@ class BertConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and field.name != "pad_token_id":
+            if field.type is int and field.name != "pad_token_id":
                 if not isinstance(value, int) or value < 1:
                     raise ValueError(
                         f"config: {field.name} is {value!r}, "

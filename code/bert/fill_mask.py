@@ -74,8 +74,13 @@ def as_guesses(
         [
             Guess(token, number, probability)
             for token, number, probability in zip(
-                tokenizer.convert_ids_to_tokens(row), row, chances
+                tokenizer.convert_ids_to_tokens(row),
+                row,
+                chances,
+                strict=True,
             )
         ]
-        for row, chances in zip(ids.tolist(), probabilities.tolist())
+        for row, chances in zip(
+            ids.tolist(), probabilities.tolist(), strict=True
+        )
     ]
