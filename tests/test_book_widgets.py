@@ -510,10 +510,10 @@ def test_on_paper_the_fallbacks_stand_there(open_page, views):
     html = "".join(view._repr_html_() for view in views.values())
     page = open_page(html)
     for name in views:
-        assert not page.locator(f"{name} > table").first.is_visible()
+        assert not page.locator(f"{name} > div table").first.is_visible()
     page.emulate_media(media="print")
     for name in views:
-        assert page.locator(f"{name} > table").first.is_visible()
+        assert page.locator(f"{name} > div table").first.is_visible()
         assert not page.locator(f"{name} .live").is_visible()
 
 

@@ -115,7 +115,7 @@
     makeMaps() {
       const maps = make("div", {
         className: "maps", role: "group",
-        "aria-label": "All heads: a row for each layer, a column for each head",
+        "aria-label": "All heads: a row for each layer",
       });
       maps.style.setProperty("--heads", this.heads);
       const label = (text) => make("span", { "aria-hidden": true }, text);
@@ -244,6 +244,7 @@
       const weights = this.tokens.map((token, to) =>
         [token, this.weight(place, from, to)]);
       const most = [...weights].sort((a, b) => b[1] - a[1]).slice(0, 4)
+        .filter(([, weight]) => weight >= 0.005)
         .map(([token, weight]) => `${token} ${weight.toFixed(2)}`);
       let text = `${this.title(place)}: ${this.tokens[from]} looks at `
         + `${most.join(", ")}.`;

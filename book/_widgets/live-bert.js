@@ -5,7 +5,7 @@
 // longest}; see bookkit.live, which writes it and the parts.
 (() => {
   if (customElements.get("live-bert")) return;
-  const { make, drawWithTheme } = BertWidget;
+  const { make, heading, drawWithTheme } = BertWidget;
 
   const LOOK = `
     :host { --more: var(--fig-attention, #b86a1c);
@@ -265,14 +265,14 @@
         this.layerRows);
       this.results.replaceChildren(
         this.masksBox,
-        make("h4", {}, "From layer to layer"),
+        heading("From layer to layer"),
         make("p", { className: "note" }, "Layer 0 is the embeddings. Word: "
           + "what the head would say if the model ended here. Turned by: "
           + "the angle between this vector and the one a layer earlier. "
           + `Both are those of ${name}, token ${position + 1}.`),
         make("div", { className: "scroll", tabIndex: 0, role: "region",
           "aria-label": "From layer to layer" }, layers),
-        make("h4", {}, "Where the heads look"), this.maps,
+        heading("Where the heads look"), this.maps,
         this.errorBox);
       this.results.hidden = false;
       this.offerMeasure();
@@ -343,7 +343,7 @@
       }, `Load the rest of every weight (${size}) and measure`);
       this.errorRows = make("div", { role: "status" });
       this.errorBox.replaceChildren(
-        make("h4", {}, "What int8 costs on this input"),
+        heading("What int8 costs on this input"),
         make("p", { className: "note" }, "Measured by computing again with "
           + "a second byte for each weight, 254 times finer."),
         this.measure, this.errorRows);
@@ -366,14 +366,16 @@
       const rows = [["Largest difference of an attention weight",
         largestDifference(coarse.attentions, fine.attentions).toFixed(4)]];
       if (this.input.masks.length) {
-        const [a, b] = [coarse, fine].map(({ logits }) => ranked(logits[0], 10));
+        const [a, b] = [coarse, fine]
+          .map(({ logits }) => ranked(logits[0], 10));
         const same = a.filter(({ id }, i) => id === b[i].id).length;
+        const word = this.tokenizer.words[a[0].id];
         const before = b.find(({ id }) => id === a[0].id)?.probability;
         rows.unshift(
           ["Largest difference of a logit",
             largestDifference(coarse.logits, fine.logits).toFixed(4)],
           ["The same word at the same rank, of the first ten", String(same)],
-          [`Probability of “${this.tokenizer.words[a[0].id]}”, int8 and finer`,
+          [`Probability of “${word}”, int8 and finer`,
             `${a[0].probability.toFixed(4)} and ${before?.toFixed(4)}`]);
       }
       this.errorRows.replaceChildren(make("table", {}, make("tbody", {},

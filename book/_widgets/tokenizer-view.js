@@ -3,7 +3,7 @@
 // Data: that of wordpieceTokenizer, and `text` to begin with.
 (() => {
   if (customElements.get("tokenizer-view")) return;
-  const { make, moveWithArrows } = BertWidget;
+  const { make, heading, moveWithArrows } = BertWidget;
 
   const LOOK = `
     :host { --tint: var(--fig-token, var(--focus)); }
@@ -16,7 +16,7 @@
     ol.steps > li::before { content: counter(step); position: absolute;
       inset-inline-start: 0; width: 1.6em; text-align: center;
       border: 1px solid var(--line); border-radius: 1em; font-size: .9em; }
-    ol.steps h4 { margin: 0 0 .2rem; }
+    ol.steps .heading { margin: 0 0 .2rem; }
     .line { white-space: pre-wrap; overflow-wrap: anywhere; }
     .row { display: flex; flex-wrap: wrap; gap: .3rem; margin: 0;
       padding: 0; list-style: none; }
@@ -170,7 +170,7 @@
   }
 
   function step(title, ...contents) {
-    return make("li", {}, make("h4", {}, title), ...contents);
+    return make("li", {}, heading(title), ...contents);
   }
 
   const note = (text) => make("p", { className: "note" }, text);

@@ -27,7 +27,7 @@
     .bar label { display: inline-flex; gap: .4rem; align-items: center; }
     .scroll { overflow-x: auto; max-width: 100%; }
     .note { margin: .3rem 0; color: var(--muted); font-size: .9em; }
-    h4 { margin: .9rem 0 .3rem; font-size: 1em; font-weight: 600; }
+    .heading { margin: .9rem 0 .3rem; font-weight: 600; }
     p { margin: .3rem 0; }
     code, .token { font-family: var(--mono); font-size: .9em;
       background: none; color: inherit; }
@@ -56,6 +56,9 @@
     element.append(...contents);
     return element;
   }
+
+  // A title that is no heading: a widget does not know how deep it stands.
+  const heading = (text) => make("p", { className: "heading" }, text);
 
   // Arrow keys move the focus through a row or grid of buttons, of which
   // only one is a stop of the tab key.
@@ -116,6 +119,6 @@
     }
   }
 
-  Object.assign(BertWidget, { make, moveWithArrows, drawWithTheme });
+  Object.assign(BertWidget, { make, heading, moveWithArrows, drawWithTheme });
   globalThis.BertWidget = BertWidget;
 })();

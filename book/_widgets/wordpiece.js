@@ -1,7 +1,7 @@
 // The package's tokenizer again, in JavaScript: the same ids for every text.
 //
 // const tokenizer = wordpieceTokenizer(data);
-// tokenizer.encode("When in Rome", "do as they do")  -> {tokens, ids, segments}
+// tokenizer.encode("When in Rome", "do")  -> {tokens, ids, segments}
 // tokenizer.explain("When in Rome")  -> each step, for the page that shows it
 //
 // A browser knows some Unicode version, the package has pinned another. So
@@ -143,7 +143,8 @@ function wordpieceTokenizer(data) {
     return out.join("");
   }
 
-  // Cut at blanks, which go (cleaning left no other space), and around punctuation, which stays.
+  // Cut at blanks, which go (cleaning left no other space), and around
+  // punctuation, which stays.
   function splitWords(text) {
     const found = [];
     let word = "";

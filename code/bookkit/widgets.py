@@ -55,7 +55,7 @@ class Widget:
         # One line: a blank line would end raw HTML for a Markdown reader.
         fallback = " ".join(self.fallback.split())
         return (
-            f"<{self.tag}>{fallback}"
+            f'<{self.tag} class="bookkit">{fallback}'
             f'<script type="application/json">{text}</script></{self.tag}>'
         )
 
@@ -82,8 +82,9 @@ def table(caption: str, header: list[str], rows: list[list]) -> str:
         for first, *cells in rows
     )
     return (
+        '<div class="bookkit-table">'
         f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
