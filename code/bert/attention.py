@@ -11,7 +11,7 @@ from bert.config import BertConfig
 from bert.linear import Linear
 
 
-# book/08-all-heads.md: All heads at once
+# book/08-all-heads.md: Splitting without a loop
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """Cut the last axis into heads and bring them in front of seq.
 
@@ -32,6 +32,7 @@ def join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(start_dim=2)  # [batch, seq, hidden]
 
 
+# book/08-all-heads.md: All heads in four lines
 def attention_weights(
     query: Tensor, key: Tensor, mask: Tensor | None = None
 ) -> Tensor:
@@ -55,6 +56,7 @@ def attention_weights(
     return torch.softmax(scores, dim=-1)
 
 
+# book/08-all-heads.md: As a module
 class SelfAttention(nn.Module):
     """All heads of one layer, and the projection that mixes them.
 
