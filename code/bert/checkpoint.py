@@ -13,7 +13,74 @@ from torch import Tensor, nn
 
 from bert.config import resolve_folder
 
-# book/04-opening-the-file.md: The tensors
+
+# book/04-opening-the-file.md: Reading everything
+def tensor_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a checkpoint, whole or in shards."""
+    single = folder / "model.safetensors"
+    index = folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        return shard_files(index)
+    pickled = sorted(file.name for file in folder.glob("*.bin"))
+    hint = (
+        f"; {pickled} is in Python's pickle format, which can run code "
+        "when it is read, and is not opened here"
+        if pickled
+        else ", whole or in shards; fetch the checkpoint again"
+    )
+    raise FileNotFoundError(f"{folder} holds no model.safetensors{hint}")
+
+
+def shard_files(index: Path) -> list[Path]:
+    """Return the files that an index names; all must lie beside it."""
+    try:
+        stored = json.loads(index.read_text(encoding="utf-8"))
+        shards = sorted(map(Path, set(stored["weight_map"].values())))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{index} is no index of shards ({type(error).__name__}: {error})"
+        ) from None
+    elsewhere = [str(shard) for shard in shards if shard.name != str(shard)]
+    if elsewhere:
+        raise ValueError(f"{index} names {elsewhere}, outside its own folder")
+    files = [index.parent / shard for shard in shards]
+    absent = [file.name for file in files if not file.is_file()]
+    if absent:
+        raise FileNotFoundError(
+            f"{index} names {absent}, not in {index.parent}; fetch them"
+        )
+    return files
+
+
+def read_tensors(name: str | os.PathLike) -> dict[str, Tensor]:
+    """Read all tensors of a checkpoint, under the names in the file.
+
+    Args:
+        name: A folder, or a name on the hub.
+
+    Raises:
+        FileNotFoundError: The folder, its tensors or a shard is absent.
+        ValueError: A file is truncated, malformed, or names a tensor twice.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in tensor_files(resolve_folder(name)):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for stored in file.keys():
+                    if stored in tensors:
+                        raise ValueError(f"{path}: {stored} is there twice")
+                    tensors[stored] = file.get_tensor(stored)
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is not a whole safetensors file ({error}); "
+                "fetch it again"
+            ) from None
+    return tensors
+
+
+# book/04-opening-the-file.md: The names
 # The checkpoint's names on the left, the attributes of our modules on the
 # right; {n} stands for the number of a layer.
 RENAMES = {
@@ -74,51 +141,7 @@ def their_name(name: str) -> str:
     raise KeyError(f"no published name for {name!r}")
 
 
-def tensor_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint, whole or in shards."""
-    single = folder / "model.safetensors"
-    index = folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if index.is_file():
-        shards = json.loads(index.read_text("utf-8"))["weight_map"].values()
-        files = [folder / shard for shard in sorted(set(shards))]
-        absent = [file.name for file in files if not file.is_file()]
-        if absent:
-            raise FileNotFoundError(f"{index} names {absent}, not in {folder}")
-        return files
-    pickled = sorted(file.name for file in folder.glob("*.bin"))
-    hint = (
-        f"; {pickled} is in Python's pickle format, which can run code "
-        "when it is read, and is not opened here"
-        if pickled
-        else ""
-    )
-    raise FileNotFoundError(f"{folder} holds no model.safetensors{hint}")
-
-
-def read_tensors(name: str | os.PathLike) -> dict[str, Tensor]:
-    """Read all tensors of a checkpoint, under the names in the file.
-
-    Raises:
-        ValueError: A file is truncated, malformed, or names a tensor twice.
-    """
-    tensors: dict[str, Tensor] = {}
-    for path in tensor_files(resolve_folder(name)):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for stored in file.keys():
-                    if stored in tensors:
-                        raise ValueError(f"{path}: {stored} is there twice")
-                    tensors[stored] = file.get_tensor(stored)
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path} is not a whole safetensors file ({error}); "
-                "fetch it again"
-            ) from None
-    return tensors
-
-
+# book/04-opening-the-file.md: Into the model
 def load_weights(model: nn.Module, name: str | os.PathLike) -> list[str]:
     """Give `model` the tensors of a checkpoint, as float32.
 
@@ -142,26 +165,28 @@ def load_weights(model: nn.Module, name: str | os.PathLike) -> list[str]:
             continue
         check_tensor(stored, tensor, parameters[ours])
         place = first_name[id(parameters[ours])]
-        if place not in found:
-            found[place] = tensor.to(torch.float32)
-        else:
-            unused.append(stored)
+        if place in found:
             check_copy(model, stored, tensor, found[place])
-    missing = sorted(set(first_name.values()) - found.keys())
-    if missing:
-        raise ValueError(
-            f"{name} lacks {len(missing)} of {len(set(first_name.values()))} "
-            "tensors: " + ", ".join(missing[:5])
-        )
+            unused.append(stored)
+        else:
+            found[place] = tensor.to(torch.float32)
+    refuse_missing(model, name, set(first_name.values()) - found.keys())
     model.load_state_dict(found, strict=False, assign=True)
     return sorted(unused)
 
 
-def name_in(model: nn.Module, stored: str) -> str:
-    """Return the name in `model` of a tensor that the file calls `stored`."""
-    ours = our_name(stored)
-    # A model that is the trunk alone has no prefix on its names.
-    return ours if hasattr(model, "bert") else ours.removeprefix("bert.")
+def refuse_missing(
+    model: nn.Module, name: str | os.PathLike, missing: set[str]
+) -> None:
+    """Raise when parameters of `model` got no tensor."""
+    if missing:
+        published = [name_in_file(model, ours) for ours in sorted(missing)]
+        shown = ", ".join(published[:5]) + ", ..." * (len(missing) > 5)
+        raise ValueError(
+            f"{name} lacks {len(missing)} of the "
+            f"{len(list(model.parameters()))} tensors that the model needs: "
+            f"{shown}"
+        )
 
 
 def in_order_of_trust(tensors: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
@@ -188,6 +213,18 @@ def check_copy(
         )
 
 
+def name_in(model: nn.Module, stored: str) -> str:
+    """Return the name in `model` of a tensor that the file calls `stored`."""
+    ours = our_name(stored)
+    # A model that is the trunk alone has no prefix on its names.
+    return ours if hasattr(model, "bert") else ours.removeprefix("bert.")
+
+
+def name_in_file(model: nn.Module, ours: str) -> str:
+    """Return the published name of a tensor of `model`."""
+    return their_name(ours if hasattr(model, "bert") else f"bert.{ours}")
+
+
 def check_tensor(stored: str, tensor: Tensor, wanted: Tensor) -> None:
     """Raise when a tensor of the file does not fit its place."""
     if tensor.shape != wanted.shape:
@@ -203,9 +240,8 @@ def check_tensor(stored: str, tensor: Tensor, wanted: Tensor) -> None:
 
 def save_weights(model: nn.Module, folder: str | os.PathLike) -> None:
     """Write a model's tensors to `model.safetensors`, published names."""
-    prefix = "" if hasattr(model, "bert") else "bert."
     tensors = {
-        their_name(prefix + name): tensor.detach().contiguous()
+        name_in_file(model, name): tensor.detach().contiguous()
         for name, tensor in model.named_parameters()
     }
     if "cls.predictions.decoder.weight" in tensors:

@@ -16,8 +16,8 @@ class BertConfig:
     bert-base-uncased (Devlin et al. 2019, section 3).
 
     Raises:
-        ValueError: A size is not positive, or the heads do not divide
-            the hidden width.
+        ValueError: A size is not positive, a rate is no share of one, or
+            the heads do not divide the hidden width.
     """
 
     vocab_size: int = 30522
@@ -43,12 +43,18 @@ class BertConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and field.name != "pad_token_id":
-                if not isinstance(value, int) or value < 1:
-                    raise ValueError(
-                        f"config: {field.name} is {value!r}, "
-                        "wanted a whole number of at least 1"
-                    )
+            least = 0 if field.name == "pad_token_id" else 1
+            if field.type is int and (type(value) is not int or value < least):
+                raise ValueError(
+                    f"config: {field.name} is {value!r}, "
+                    f"wanted a whole number of at least {least}"
+                )
+            number = isinstance(value, (int, float))
+            if field.type is float and not (number and 0 <= value < 1):
+                raise ValueError(
+                    f"config: {field.name} is {value!r}, "
+                    "wanted a number from 0 up to, not including, 1"
+                )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"config: {self.num_attention_heads} heads do not divide "
@@ -96,7 +102,15 @@ def refuse_other_architectures(stored: object, path: Path) -> None:
             )
 
 
-FILES = ("*.json", "vocab.txt", "*.safetensors")
+# A repository may hold the same weights for other frameworks as well.
+FILES = [
+    "config.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*.safetensors",
+]
 
 
 def resolve_folder(name: str | os.PathLike) -> Path:
@@ -118,7 +132,7 @@ def resolve_folder(name: str | os.PathLike) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name), allow_patterns=list(FILES)))
+        return Path(snapshot_download(str(name), allow_patterns=FILES))
     except Exception as error:
         raise OSError(
             f"{str(name)!r} is no folder here, and fetching it from the hub "
