@@ -14,7 +14,7 @@ from bert.config import resolve_folder
 from bert.normalization import normalize, split_words
 from bert.wordpiece import CONTINUES, UNKNOWN, split_word
 
-# book/03-wordpiece.md: The vocabulary
+# book/03-wordpiece.md: The vocabulary of a checkpoint
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -47,6 +47,8 @@ def read_tokenizer_json(path: Path) -> dict[str, int]:
         )
     stored = read_json(path)
     model = stored.get("model", {})
+    for token in stored.get("added_tokens", []):
+        refuse_other_tokens({"extra_special_tokens": [token]}, path)
     if model.get("type", "WordPiece") != "WordPiece" or "vocab" not in model:
         raise ValueError(
             f"{path}: found a model of type {model.get('type')!r}, "
@@ -81,11 +83,13 @@ def check_vocab(vocab: dict[str, int]) -> None:
         )
 
 
+# book/03-wordpiece.md: The checkpoint's settings
 SETTINGS = (
     "do_lower_case",
     "tokenize_chinese_chars",
     "strip_accents",
     "model_max_length",
+    "clean_up_tokenization_spaces",
 )
 # What this tokenizer always does, should tokenizer_config.json name it.
 FIXED_SETTINGS = {
@@ -116,17 +120,58 @@ def read_settings(folder: Path) -> dict:
                 f"{path}: {name} is {found!r}, this tokenizer knows {wanted!r}"
             )
     settings = {name: stored[name] for name in SETTINGS if name in stored}
+    refuse_other_tokens(stored, path)
+    refuse_contradiction(stored, folder / "tokenizer.json")
     # transformers writes 10^30 for "not known".
     if (settings.get("model_max_length") or 0) >= 10**9:
         settings["model_max_length"] = None
     return settings
 
 
-# book/03-wordpiece.md: The tokenizer
+def refuse_other_tokens(stored: dict, path: Path) -> None:
+    """Raise when the settings add tokens that this tokenizer never finds."""
+    added = [
+        *stored.get("added_tokens_decoder", {}).values(),
+        *(stored.get("additional_special_tokens") or []),
+        *(stored.get("extra_special_tokens") or []),
+    ]
+    for token in added:
+        name = token["content"] if isinstance(token, dict) else token
+        if name not in SPECIAL_TOKENS:
+            raise ValueError(
+                f"{path}: {name!r} is added to the vocabulary; this "
+                f"tokenizer knows {', '.join(SPECIAL_TOKENS)}"
+            )
+
+
+# What the two files call the same setting, and what it is if left out.
+TWO_NAMES = {
+    "do_lower_case": ("lowercase", True),
+    "tokenize_chinese_chars": ("handle_chinese_chars", True),
+    "strip_accents": ("strip_accents", None),
+}
+
+
+def refuse_contradiction(stored: dict, path: Path) -> None:
+    """Raise when `tokenizer.json` beside the settings says otherwise."""
+    if not path.is_file():
+        return
+    other = read_json(path).get("normalizer") or {}
+    for name, (their_name, default) in TWO_NAMES.items():
+        found, wanted = other.get(their_name), stored.get(name, default)
+        if their_name in other and found != wanted:
+            raise ValueError(
+                f"{path}: {their_name} is {found}, but tokenizer_config.json "
+                f"makes {name} {wanted}; wanted the same in both"
+            )
+
+
+# book/03-wordpiece.md: Special tokens inside a text
 # In parentheses, so that re.split keeps what it splits at.
 SPECIAL_PATTERN = re.compile(f"({'|'.join(map(re.escape, SPECIAL_TOKENS))})")
 
 
+# book/03-wordpiece.md: The tokenizer
 class BertTokenizer:
     """Turns texts into ids as a BERT checkpoint wants them, and back.
 
@@ -138,10 +183,13 @@ class BertTokenizer:
         tokenize_chinese_chars: Make each Chinese character a word.
         strip_accents: Take accents off; None means "when lowering".
         model_max_length: The most tokens that the model takes, if known.
+        clean_up_tokenization_spaces: Let `decode` close up more signs.
 
     Raises:
         ValueError: A special token is missing, or the ids have gaps.
     """
+
+    pad_token, unk_token, cls_token, sep_token, mask_token = SPECIAL_TOKENS
 
     def __init__(
         self,
@@ -150,6 +198,7 @@ class BertTokenizer:
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
         model_max_length: int | None = None,
+        clean_up_tokenization_spaces: bool = False,
     ) -> None:
         check_vocab(vocab)
         self.vocab = vocab
@@ -158,6 +207,7 @@ class BertTokenizer:
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.model_max_length = model_max_length
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
         self.all_special_ids = [vocab[token] for token in SPECIAL_TOKENS]
         (
             self.pad_token_id,
@@ -185,8 +235,8 @@ class BertTokenizer:
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write `vocab.txt` and `tokenizer_config.json` into `folder`."""
-        settings = {"tokenizer_class": "BertTokenizer"}
-        settings |= {name: getattr(self, name) for name in SETTINGS}
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings["tokenizer_class"] = "BertTokenizer"
         lines = "".join(token + "\n" for token in self.tokens)
         Path(folder, "vocab.txt").write_text(lines, encoding="utf-8")
         Path(folder, "tokenizer_config.json").write_text(
@@ -362,10 +412,11 @@ class BertTokenizer:
         if skip_special_tokens:
             ids = [index for index in ids if index not in self.all_special_ids]
         tokens = self.look_up(ids)
-        return "".join(tokens[:1] + [joined(token) for token in tokens[1:]])
+        text = "".join(tokens[:1] + [joined(token) for token in tokens[1:]])
+        return clean_up(text) if self.clean_up_tokenization_spaces else text
 
 
-# book/03-wordpiece.md: From tokens to the model's input
+# book/03-wordpiece.md: Texts that are too long
 def share_room(first: int, second: int, room: int) -> tuple[int, int]:
     """Share `room` places between two texts, cutting the longer first.
 
@@ -386,6 +437,7 @@ def share_room(first: int, second: int, room: int) -> tuple[int, int]:
     return shorter, room - shorter
 
 
+# book/03-wordpiece.md: Batches
 def as_batch(
     text: str | Sequence[str], text_pair: str | Sequence[str] | None
 ) -> tuple[list[str], list[str | None]]:
@@ -476,3 +528,11 @@ def joined(token: str) -> str:
     if token.startswith(CONTINUES):
         return token.removeprefix(CONTINUES)
     return token if token.startswith(CLOSE_UP) else " " + token
+
+
+def clean_up(text: str) -> str:
+    """Close up the same signs and the apostrophe in a whole text."""
+    signs = [" " + sign for sign in CLOSE_UP]
+    for spaced in (*signs[:4], " ' ", *signs[4:]):
+        text = text.replace(spaced, spaced.strip())
+    return text

@@ -3,7 +3,7 @@
 
 from collections.abc import Container
 
-# book/03-wordpiece.md: The longest piece first
+# book/03-wordpiece.md: The rule in code
 UNKNOWN = "[UNK]"
 CONTINUES = "##"  # a piece that is not the start of its word
 LONGEST_WORD = 100  # characters; a longer word is unknown
