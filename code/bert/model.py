@@ -96,16 +96,18 @@ def initialize_weights(model: nn.Module, deviation: float) -> None:
     deviations; transformers and this function do not.
     """
     for module in model.modules():
-        if isinstance(module, Linear):
+        if isinstance(module, LayerNorm):
+            module.weight.fill_(1.0)
+            module.bias.zero_()
+        elif isinstance(module, Linear):
             module.weight.normal_(0.0, deviation)
             module.bias.zero_()
         elif isinstance(module, Embedding):
             module.weight.normal_(0.0, deviation)
-            if module.padding_row is not None:
-                module.weight[module.padding_row].zero_()
-        elif isinstance(module, LayerNorm):
-            module.weight.fill_(1.0)
-            module.bias.zero_()
+    # Last, since a tied decoder draws the word embeddings once more.
+    for module in model.modules():
+        if isinstance(module, Embedding) and module.padding_row is not None:
+            module.weight[module.padding_row].zero_()
 
 
 class BertModel(PretrainedBert):
