@@ -10,7 +10,7 @@ from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
 from bert.wordpiece import CONTINUES, LONGEST_WORD
 
 
-# book/16-training-wordpiece.md: Training a WordPiece vocabulary
+# book/16-training-wordpiece.md: The real one
 def count_words(texts: Iterable[str], tokenizer: BertTokenizer) -> Counter:
     """Count the words of some texts, cleaned as `tokenizer` cleans."""
     counts: Counter = Counter()

@@ -309,6 +309,11 @@ def without_markup(text: str) -> str:
     return re.split(rf"\n==+ *(?:{ends})", text)[0]
 
 
+CAPITAL_SENTENCES = (
+    "{v}, the capital city of {c}.",
+    "The government of {c} sits in {v}, its capital.",
+    "The capital city of {c} is called {v}.",
+)
 FACTBOOK_SENTENCES = {
     "Geography/Location": "{c} is in {v}.",
     "Government/Government type": "The government of {c} is a {v}.",
@@ -337,8 +342,13 @@ FACTBOOK_SENTENCES = {
 }
 
 
-def read_factbook(folder: Path) -> Iterator[Document]:
-    """The World Factbook's fields, each in a sentence of ours."""
+def read_factbook(folder: Path, together: bool = False) -> Iterator[Document]:
+    """The World Factbook's fields, each in a sentence of ours.
+
+    Args:
+        folder: Where the package is unpacked.
+        together: Whether all of a country's fields are one document.
+    """
     chance = random.Random("factbook")
     for name in sorted(glob.glob(str(folder / "*/data/*/*.json"))):
         entry = json.loads(Path(name).read_text("utf-8"))
@@ -355,11 +365,11 @@ def read_factbook(folder: Path) -> Iterator[Document]:
         if not country or len(country) > 40:
             continue
         background = field(entry, "Introduction/Background")
-        if background:
+        if background and not together:
             yield [background + "."]
         document = list(country_sentences(entry, country, chance))
         chance.shuffle(document)
-        yield from in_groups(document, 8)
+        yield from in_groups(document, len(document) if together else 8)
 
 
 def country_sentences(
@@ -370,16 +380,7 @@ def country_sentences(
     capital = re.split(r"[;(]", capital)[0].strip()
     if capital.lower() not in ("", "none") and len(capital) < 30:
         yield f"{capital} is the capital of {country}."
-        yield (
-            chance.choice(
-                (
-                    f"{capital}, the capital city of {country}",
-                    f"The government of {country} sits in {capital}, its capital",
-                    f"The capital city of {country} is called {capital}",
-                )
-            )
-            + "."
-        )
+        yield chance.choice(CAPITAL_SENTENCES).format(c=country, v=capital)
     for where, sentence in FACTBOOK_SENTENCES.items():
         value = field(entry, where)
         if value.lower() in ("", "na", "none"):
@@ -388,6 +389,25 @@ def country_sentences(
         separator = ", " if len(value) < 400 else ". "
         value = value.replace(" ; ", separator)
         yield sentence.format(c=country, v=value)
+
+
+def write_countries(folder: Path, path: Path) -> None:
+    """Write the book's small corpus: short sentences, country by country.
+
+    Args:
+        folder: Where the package of the World Factbook is unpacked.
+        path: The text file: a sentence a line, an empty line in between.
+    """
+    texts = []
+    for document in read_factbook(folder, together=True):
+        lines = [
+            sentence
+            for sentence in (s for text in document for s in sentences(text))
+            if 4 <= len(sentence.split()) <= 18 and sentence.isascii()
+        ]
+        if len(lines) >= 4:
+            texts.append("\n".join(lines[:14]) + "\n")
+    path.write_text("\n".join(texts), "utf-8")
 
 
 def field(entry: dict, where: str) -> str:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -121,7 +122,7 @@ class Corpus:
         """A document's sentences, each as the places of its pieces."""
         first, end = self.documents[number : number + 2].tolist()
         edges = self.sentences[first : end + 1].tolist()
-        return [range(*edge) for edge in zip(edges, edges[1:])]
+        return [range(*edge) for edge in pairwise(edges)]
 
     def ids(self, places: range) -> list[int]:
         """The ids at some places."""
