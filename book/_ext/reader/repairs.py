@@ -1,0 +1,103 @@
+"""Repairs of the theme's pages; each names the fault that it removes."""
+
+import re
+import shutil
+from pathlib import Path
+
+IMAGE = re.compile(r'<img(?=[^>]*? src="([^"]+\.svg)")(?![^>]*? width=)')
+SVG_SIZE = re.compile(r"viewBox=['\"][\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)")
+BODY = [
+    # docutils: doc-biblioentry is deprecated, and no child of role=list.
+    (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),
+    # pandas: the corner of a data frame is an empty header cell.
+    (re.compile(r"<th>\s*</th>"), "<td></td>"),
+    # pandas: a header cell says which way it points.
+    (
+        re.compile(r'<table border="1" class="dataframe">.*?</table>', re.S),
+        lambda found: with_scope(found[0]),
+    ),
+]
+
+
+def with_scope(table: str) -> str:
+    """Say of each header cell whether it heads a column or a row."""
+    head, mark, body = table.partition("<tbody>")
+    head = head.replace("<th>", '<th scope="col">')
+    return head + mark + body.replace("<th>", '<th scope="row">')
+
+
+def clean_body(app, pagename, templatename, context, doctree) -> None:
+    """Mend what docutils and pandas write."""
+    if context.get("body"):
+        for pattern, replacement in BODY:
+            context["body"] = pattern.sub(replacement, context["body"])
+
+
+def size_images(app, pagename, templatename, context, doctree) -> None:
+    """Say how large a drawing is, so that the text below it stays put."""
+    sources = {
+        name: app.srcdir / source
+        for source, (_, name) in app.env.images.items()
+    }
+
+    def with_size(found: re.Match) -> str:
+        source = sources.get(found[1].rpartition("/")[2])
+        size = source and SVG_SIZE.search(source.read_text("utf-8"))
+        if not size:
+            return found[0]
+        width, height = (round(float(number)) for number in size.groups())
+        return f'<img width="{width}" height="{height}"'
+
+    if context.get("body"):
+        context["body"] = IMAGE.sub(with_size, context["body"])
+
+
+def drop_repeated_scripts(app, pagename, templatename, context, doctree):
+    """Sphinx 7.4 repeats inline scripts that were added late."""
+    seen: set[str] = set()
+    scripts = context["script_files"]
+    for script in list(scripts):
+        text = getattr(script, "attributes", {}).get("body")
+        if text is None:
+            continue
+        if text in seen:
+            scripts.remove(script)
+        seen.add(text)
+
+
+def offer_notebook(app, pagename, templatename, context, doctree) -> None:
+    """Offer the executed notebook to download.
+
+    The theme offers one for a text notebook only with launch buttons on.
+    """
+    outdir = Path(app.outdir)
+    made = outdir.parent / "jupyter_execute" / f"{pagename}.ipynb"
+    if made.is_file() and context.get("page_source_suffix") == ".md":
+        offered = outdir / "_sources" / f"{pagename}.ipynb"
+        offered.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made, offered)
+        context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def colab_opens_notebooks(app, pagename, templatename, context, doctree):
+    """Colab opens no .md file: name the notebook published with the pages."""
+    branch = app.config.reader_html_branch
+    for group in context.get("header_buttons") or []:
+        for button in group.get("buttons", []):
+            url = button.get("url", "")
+            if "colab." in url and url.endswith(".md"):
+                repository = url.split("/blob/")[0]
+                button["url"] = (
+                    f"{repository}/blob/{branch}/_sources/{pagename}.ipynb"
+                )
+
+
+def connect(app) -> None:
+    """Connect the repairs, in the order in which they need each other."""
+    app.add_config_value("reader_html_branch", "gh-pages", "html")
+    page = "html-page-context"
+    app.connect(page, offer_notebook, priority=400)
+    app.connect(page, colab_opens_notebooks, priority=800)
+    app.connect(page, drop_repeated_scripts, priority=900)
+    app.connect(page, clean_body, priority=900)
+    app.connect(page, size_images, priority=900)
