@@ -112,7 +112,8 @@ def inline_svg(fig: Figure, alt: str) -> str:
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(\d+\.\d{2})\d+", r"\1", svg)
+    # Not below one: the letters are scaled by such numbers.
+    svg = re.sub(r"([1-9]\d*\.\d{2})\d+", r"\1", svg)
     for colour, name in NAMES.items():
         svg = svg.replace(colour, f"var(--fig-{name}, {colour})")
     svg = with_own_ids(svg)
