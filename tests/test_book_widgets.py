@@ -11,6 +11,7 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+from sphinx.errors import ExtensionError
 
 from bert import BertConfig, BertForMaskedLM, BertTokenizer, fill_mask
 from bookkit import checkpoint_path, live, widgets
@@ -409,11 +410,19 @@ def held_direction(pieces, kept, at, number):
     return torch.autograd.grad(logit, added)[0]
 
 
-def test_trace_names_its_chapters(views):
-    for kind in views["trace-view"].data["kinds"].values():
+def test_trace_names_sections_that_are_there(views, monkeypatch):
+    kinds = views["trace-view"].data["kinds"]
+    assert kinds.keys() == {
+        step["kind"] for step in views["trace-view"].data["steps"].values()
+    }
+    for kind in kinds.values():
         page, _, label = kind["section"]["href"].partition("#")
         text = (widgets.ROOT / "book" / page).with_suffix(".md").read_text()
-        assert not label or f"({label})=" in text
+        title = kind["section"]["text"].partition(", ")[2]
+        assert re.search(rf"\({label}\)=\n#+ {re.escape(title)}\n", text)
+    monkeypatch.setitem(widgets.SOURCES, "head", ("", "no-such-label"))
+    with pytest.raises(LookupError, match="no-such-label"):
+        widgets.section("head")
 
 
 def test_trace_by_keyboard_down_to_the_embeddings(open_page, views):
@@ -738,3 +747,52 @@ def test_live_page_is_accessible_and_fits(live_page, mode):
     ] == []
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]
+
+
+# --- in a notebook, and when the book is built -----------------------------
+
+
+def test_a_notebook_shows_the_widgets(open_page, views):
+    """A notebook sets an output's HTML, then runs copies of its scripts."""
+    page = open_page('<div id="output"></div>')
+    for name, view in views.items():
+        page.evaluate(
+            "(html) => { const output = document.querySelector('#output');"
+            " output.innerHTML = html;"
+            " for (const old of output.querySelectorAll('script')) {"
+            "   const script = document.createElement('script');"
+            "   script.type = old.type; script.textContent = old.textContent;"
+            "   old.replaceWith(script); } }",
+            view._repr_html_(),
+        )
+        assert page.locator(f"{name} .live").is_visible()
+        assert page.locator(f"{name} button").count() > 0
+
+
+class Build:
+    """As much of Sphinx as the end of a build needs."""
+
+    def __init__(self, folder, pages):
+        self.outdir = str(folder)
+        self.env = self.builder = self
+        self.all_docs, self.format = dict.fromkeys(pages), "html"
+
+
+def test_a_build_writes_the_weights_of_the_live_page(tmp_path, made):
+    live.write_parts(Build(tmp_path, ["book/index"]), None)
+    assert list(tmp_path.iterdir()) == []
+    page = tmp_path / "book" / "live.html"
+    page.parent.mkdir()
+    page.write_text(widgets.live_view()._repr_html_(), "utf-8")
+    live.write_parts(Build(tmp_path, ["book/index", "book/live"]), None)
+    folder = tmp_path / made.manifest["folder"]
+    written = {path.name: path.stat().st_size for path in folder.iterdir()}
+    for part in [*made.manifest["parts"], *made.manifest["rests"]]:
+        assert written[part["file"]] == part["bytes"]
+    assert (folder / "words.js").is_file()
+
+
+def test_a_live_page_of_other_weights_fails_the_build(tmp_path):
+    (tmp_path / "live.html").write_text("_static/live/other", "utf-8")
+    with pytest.raises(ExtensionError, match="made for other weights"):
+        live.write_parts(Build(tmp_path, ["live"]), None)

@@ -53,7 +53,8 @@
       });
       live.append(
         make("label", { className: "text" }, "Your text", this.input),
-        (this.steps = make("ol", { className: "steps" })));
+        (this.steps = make("ol", { className: "steps" })),
+        note(carried(this.tokenizer.words)));
       this.show(null);
     }
 
@@ -175,6 +176,13 @@
 
   const note = (text) => make("p", { className: "note" }, text);
   const line = (text) => make("code", { className: "line" }, text);
+
+  function carried(words) {
+    const size = new TextEncoder().encode(words.join("\n")).length;
+    return `This page carries the vocabulary: `
+      + `${words.length.toLocaleString("en")} pieces, `
+      + `${Math.round(size / 1000)} kB.`;
+  }
 
   function showTry({ word, tries, pieces }, at) {
     const { start, end, piece, found } = tries[at - 1];

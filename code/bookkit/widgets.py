@@ -222,57 +222,62 @@ def attention_figure(tokens, weights, layer: int, head: int) -> str:
 
 # --- one number ------------------------------------------------------------
 
-# What each kind of step computes, and the chapter that builds it.
+# What each kind of step computes, and the label of the section that builds it.
 SOURCES = {
     "decoder": (
         "logit(<i>w</i>) = Σ<sub>d</sub> h<sub>d</sub> E<sub>wd</sub> "
         "+ b<sub>w</sub>",
-        "13-masked-words",
+        "masked-words-steps",
     ),
     "transform": (
         "h = LayerNorm(GELU(x W + b)): logit(<i>w</i>) = Σ<sub>u</sub> "
         "c<sub>u</sub> GELU<sub>u</sub> + constants, with the norm's root "
         "held at its value",
-        "13-masked-words",
+        "masked-words-steps",
     ),
     "layers": (
         "x ← LayerNorm(x + attention(x)), x ← LayerNorm(x + "
         "feed-forward(x)), layer after layer, with the roots held",
-        "09-residual",
+        "residual-real",
     ),
     "attention": (
         "attention(x) = Σ<sub>h</sub> head<sub>h</sub> "
         "W<sup>O</sup><sub>h</sub> + b<sup>O</sup>",
-        "08-all-heads",
+        "all-heads-output",
     ),
     "head": (
         "head = Σ<sub>j</sub> A<sub>ij</sub> v<sub>j</sub>",
-        "07-one-head",
+        "all-heads-attend",
     ),
     "feed_forward": (
         "feed-forward(x) = Σ<sub>n</sub> GELU<sub>n</sub> "
         "W<sub>2,n</sub> + b<sub>2</sub>",
-        "10-feed-forward",
+        "feed-forward-real",
     ),
     "source": (
         "v<sub>j</sub> = x<sub>j</sub> W<sup>V</sup> + b<sup>V</sup>, and "
         "x<sub>j</sub> is again a sum",
-        "05-embeddings",
+        "one-head-projections",
     ),
 }
 
 
-def chapter_title(page: str) -> str:
-    """Return a chapter's title, as the chapter itself has it."""
-    lines = (ROOT / "book" / f"{page}.md").read_text("utf-8").splitlines()
-    title = next(line[2:] for line in lines if line.startswith("# "))
-    return f"chapter {int(page[:2])}, {title}"
-
-
 def section(kind: str) -> dict:
-    """Return the link to the chapter behind a kind of step."""
-    page = SOURCES[kind][1]
-    return {"text": chapter_title(page), "href": f"{page}.html"}
+    """Return the link to the section behind a kind of step.
+
+    Raises:
+        LookupError: No chapter has the label any more.
+    """
+    label = SOURCES[kind][1]
+    for page in sorted((ROOT / "book").glob("[0-9]*.md")):
+        _, found, after = page.read_text("utf-8").partition(f"\n({label})=\n")
+        if found:
+            title = after.splitlines()[0].lstrip("# ")
+            return {
+                "text": f"chapter {int(page.name[:2])}, {title}",
+                "href": f"{page.stem}.html#{label}",
+            }
+    raise LookupError(f"no chapter has the label {label}")
 
 
 def step_data(step: Step, kept: set[str]) -> dict:
