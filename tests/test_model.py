@@ -158,6 +158,18 @@ def test_a_row_of_padding_stays_finite(small):
         assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("seq", [7, SEQ])
+def test_float64_runs_with_a_mask(small, seq):
+    # The fused attention misreads a float32 mask beside float64 scores.
+    model = BertModel.from_pretrained(small["published"])
+    batch = {name: tensor[:, :seq] for name, tensor in inputs().items()}
+    with torch.inference_mode():
+        single = model(**batch).last_hidden_state
+        double = model.double()(**batch).last_hidden_state
+    assert double.dtype is torch.float64
+    assert distance(single.double(), double) < 2e-5
+
+
 def test_the_order_of_the_batch_changes_nothing(small):
     model = BertModel.from_pretrained(small["published"])
     turned = {name: tensor.flip(0) for name, tensor in inputs().items()}

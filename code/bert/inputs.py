@@ -8,20 +8,21 @@ from bert.config import BertConfig
 
 
 # book/12-padding.md: The real one
-def added_mask(attention_mask: Tensor) -> Tensor:
+def added_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Turn a mask of ones and zeros into one to add to the scores.
 
     Args:
         attention_mask: `[batch, seq]`, 1 at real tokens, 0 at padding.
+        dtype: That of the scores.
 
     Returns:
-        `[batch, 1, 1, seq]` float32: 0 at real tokens, the smallest finite
-        number at padding. Minus infinity would make a row without any real
-        token 0/0.
+        `[batch, 1, 1, seq]` of `dtype`: 0 at real tokens, the smallest
+        finite number at padding. Minus infinity would make a row without
+        any real token 0/0.
     """
     hidden = attention_mask == 0  # [batch, seq]
-    mask = torch.zeros(hidden.shape, device=hidden.device)
-    mask = mask.masked_fill(hidden, torch.finfo(torch.float32).min)
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    mask = mask.masked_fill(hidden, torch.finfo(dtype).min)
     return mask[:, None, None, :]  # [batch, 1, 1, seq]
 
 

@@ -151,7 +151,9 @@ class BertModel(PretrainedBert):
         hidden = F.dropout(
             hidden, self.config.hidden_dropout_prob, self.training
         )
-        mask = None if attention_mask is None else added_mask(attention_mask)
+        mask = None
+        if attention_mask is not None:
+            mask = added_mask(attention_mask, hidden.dtype)
         states, weights = self.run_layers(hidden, mask, output_attentions)
         pooled = None
         if self.pooler is not None:
