@@ -392,7 +392,7 @@ class BertTokenizer:
             )
         rows = [
             self.encode_row(first, second, limit if truncation else None)
-            for first, second in zip(texts, pairs)
+            for first, second in zip(texts, pairs, strict=True)
         ]
         if padding:
             self.pad(rows, limit if padding == "max_length" else None)
