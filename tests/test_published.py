@@ -1,0 +1,80 @@
+"""The published numbers of bert-base-uncased, when it is at hand.
+
+Set BERT_BASE to a folder of google-bert/bert-base-uncased to run these.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from bert import BertForMaskedLM, BertModel, BertTokenizer
+
+HERE = Path(__file__).parent / "reference" / "bert-base-uncased.json"
+REFERENCE = json.loads(HERE.read_text("utf-8"))
+ROME = REFERENCE["when_in_rome"]
+FOLDER = os.environ.get("BERT_BASE", "")
+needs_base = pytest.mark.skipif(
+    not Path(FOLDER or "absent").is_dir(),
+    reason="BERT_BASE names no folder of bert-base-uncased",
+)
+
+
+def test_the_ids_are_the_published_ones(pocket):
+    # pocket-bert has bert-base-uncased's own vocabulary.
+    tokenizer = BertTokenizer.from_pretrained(pocket)
+    for published in (ROME, REFERENCE["hello_world"]):
+        found = tokenizer(published["text"])["input_ids"]
+        assert found == published["input_ids"]
+
+
+def cut(tensor: torch.Tensor) -> torch.Tensor:
+    """The rows and columns that were published."""
+    rows, columns = ROME["row_positions"], ROME["column_positions"]
+    return tensor[0][rows][:, columns]
+
+
+@needs_base
+def test_every_published_step_is_met():
+    model = BertForMaskedLM.from_pretrained(FOLDER)
+    ids = torch.tensor([ROME["input_ids"]])
+    trunk, head = model.bert, model.masked_words
+    with torch.inference_mode():
+        out = model(ids, output_hidden_states=True)
+        dense = head.dense(out.hidden_states[-1])
+        steps = {
+            "word_embeddings": trunk.embeddings.word(ids),
+            "embeddings_sum": trunk.embeddings(ids, torch.zeros_like(ids)),
+            "embeddings_output": out.hidden_states[0],
+            "last_hidden_state": out.hidden_states[-1],
+            "mlm_dense": dense,
+            "mlm_transform": head.norm(head.activation(dense)),
+        }
+    for name, found in steps.items():
+        expected = torch.tensor(ROME[name])
+        error = (cut(found) - expected).abs().max().item()
+        assert error < ROME["tolerance"], (name, error)
+
+
+@needs_base
+def test_the_published_sentence_is_decoded():
+    model = BertForMaskedLM.from_pretrained(FOLDER)
+    tokenizer = BertTokenizer.from_pretrained(FOLDER)
+    with torch.inference_mode():
+        best = model(torch.tensor([ROME["input_ids"]])).logits[0].argmax(-1)
+    assert tokenizer.decode(best.tolist()) == ROME["decoded_argmax"]
+
+
+@needs_base
+def test_the_published_slice_of_the_trunk_is_met():
+    published = REFERENCE["bert_model_slice"]
+    model = BertModel.from_pretrained(FOLDER)
+    with torch.inference_mode():
+        found = model(
+            torch.tensor(published["input_ids"]),
+            torch.tensor(published["attention_mask"]),
+        ).last_hidden_state[:, 1:4, 1:4]
+    error = (found - torch.tensor(published["values"])).abs().max().item()
+    assert error < published["tolerance"]
