@@ -1,15 +1,15 @@
 """Figures that follow the page's theme, and tables that anyone can read."""
 
+import hashlib
 import html
 import io
-import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,15 +28,15 @@ LOGIT, LOSS, HIGHLIGHT = (
     PALETTE[n][0] for n in ("logit", "loss", "highlight")
 )
 
-# A colour may belong to several kinds of things that never share a figure;
-# the style sheet knows it under the first one's name.
-NAMES = {light: name for name, (light, _) in reversed(PALETTE.items())}
-COUNTER = itertools.count(1)
+NAMES = {light: name for name, (light, _) in PALETTE.items()}
+FULL_WITH_VALUES = 0.5  # the fullest colour that ink is readable on
 WIDEST = 6.4  # inches; a wider figure scrolls in a box of its own
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "bookkit",
+    "image.composite_image": False,
+    "figure.figsize": (5.6, 3.0),
     "font.size": 9.5,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -47,10 +47,13 @@ STYLE = {
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
+    "grid.color": MUTED,
+    "hatch.color": INK,
+    "patch.edgecolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "axes.prop_cycle": matplotlib.cycler(
-        color=[HIDDEN, ATTENTION, FEED_FORWARD, LOSS, TOKEN, POSITION]
+    "axes.prop_cycle": cycler(
+        color=[HIDDEN, ATTENTION, FEED_FORWARD, LOSS, TOKEN]
     ),
 }
 plt.rcParams.update(STYLE)
@@ -90,12 +93,12 @@ def show(
         )
     svg = inline_svg(fig, alt)
     plt.close(fig)
-    box = f' style="min-width:{inches * 60:.0f}px"' if wide else ""
+    box = f' style="min-width:{inches * 72:.0f}px"' if wide else ""
     svg = f"<div{box}>{svg}</div>"
     if wide:
         svg = (
-            '<div class="figure-wide" tabindex="0" role="region" '
-            f'aria-label="{html.escape(alt[:60])}">{svg}</div>'
+            '<div class="figure-wide" tabindex="0" role="group" '
+            f'aria-label="wide figure, scrolls">{svg}</div>'
         )
     below = (
         f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
@@ -109,30 +112,66 @@ def inline_svg(fig: Figure, alt: str) -> str:
     stream = io.StringIO()
     metadata = dict.fromkeys(["Date", "Creator", "Format", "Type"])
     fig.savefig(stream, format="svg", metadata=metadata, bbox_inches="tight")
-    svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Not below one: the letters are scaled by such numbers.
-    svg = re.sub(r"([1-9]\d*\.\d{2})\d+", r"\1", svg)
+    svg = lighter(stream.getvalue())
+    svg = IMAGE.sub(tinted, svg)
     for colour, name in NAMES.items():
         svg = svg.replace(colour, f"var(--fig-{name}, {colour})")
     svg = with_own_ids(svg)
-    width = re.search(r'width="([\d.]+)pt"', svg)
-    points = float(width[1]) if width else 460.0
+    size = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', svg)
+    assert size is not None, "matplotlib writes a viewBox"
     opening = (
         f'<svg role="img" aria-label="{html.escape(alt)}" '
-        f'style="width:100%;max-width:{points * 4 / 3:.0f}px;height:auto" '
+        f'style="width:100%;max-width:{float(size[1]) * 4 / 3:.0f}px;'
+        "height:auto;background:var(--fig-page, #fff);"
+        'stroke-linejoin:round;stroke-linecap:butt" '
         'xmlns="http://www.w3.org/2000/svg" '
-        'xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" {size[0]}>'
     )
-    box = re.search(r'viewBox="[^"]*"', svg)
-    return opening + f"{box[0]}>" + svg[svg.index(">") + 1 :]
+    return opening + svg[svg.index(">") + 1 :]
+
+
+def lighter(svg: str) -> str:
+    """Leave out what a page does not need, or must not get.
+
+    The style sheet goes because its rule for `*` would hold for the whole
+    page; the opening tag says the same for the figure.
+    """
+    svg = svg[svg.index("<svg") :]
+    for unused in (
+        "<metadata>.*?</metadata>",
+        "<style.*?</style>",
+        "<!--.*?-->",
+    ):
+        svg = re.sub(unused, "", svg, flags=re.DOTALL)
+    # Not below one: letters and pictures are scaled by such numbers.
+    svg = re.sub(r"([1-9]\d*\.\d{2})\d+", r"\1", svg)
+    svg = re.sub(r"\s*<defs>\s*</defs>", "", svg)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    return re.sub(r" ?\n(?=[A-Za-z\"])", " ", svg)
+
+
+IMAGE = re.compile(r'<image [^>]*?id="tint-(\d+)-([\w-]+)"[^>]*/>')
+
+
+def tinted(image: re.Match[str]) -> str:
+    """Pour a colour through a picture, for only its alpha is used.
+
+    The colour is then the page's to choose, which it is not within a PNG.
+    """
+    number, name = image.groups()
+    whole = 'x="0" y="0" width="100%" height="100%"'
+    return (
+        f'<mask id="mask-{number}" maskUnits="userSpaceOnUse" {whole} '
+        f'style="mask-type:alpha">{image[0]}</mask>'
+        f'<rect {whole} mask="url(#mask-{number})" '
+        f'style="fill: {PALETTE[name][0]}"/>'
+    )
 
 
 def with_own_ids(svg: str) -> str:
     """Make the ids of a figure unlike those of the page's other figures."""
-    prefix = f"f{next(COUNTER)}-"
-    svg = re.sub(r' id="(?!\w*DejaVu)(\w+_\d+)"', "", svg)
+    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8] + "-"
+    svg = re.sub(r' id="(?:matplotlib\.)?[a-z]\w*_\d+"', "", svg)
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'href="#', f'href="#{prefix}', svg)
     return re.sub(r"url\(#", f"url(#{prefix}", svg)
@@ -154,31 +193,19 @@ def heatmap(
     Args:
         matrix: `[rows, columns]` numbers.
         signed: Negative numbers take a second colour.
-        values: Write the numbers into the cells.
+        values: Write the numbers into the cells, whose colour is then at
+            most half as full, so that they can be read.
         vmax: The number that gets the full colour; the largest, if None.
     """
     matrix = np.asarray(matrix, dtype=float)
     top = vmax or np.abs(matrix).max() or 1.0
-    strength = np.clip(matrix / top, -1 if signed else 0, 1)
-    height, width = matrix.shape
-    for (i, j), share in np.ndenumerate(strength):
-        if abs(share) < 1 / 64:
-            continue
-        fill = colour if share > 0 else negative
-        ax.add_patch(
-            plt.Rectangle(
-                (j - 0.5, i - 0.5),
-                1,
-                1,
-                facecolor=fill,
-                alpha=round(abs(share) * 64) / 64,
-                linewidth=0,
-            )
-        )
-    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    ax.set_aspect("equal", adjustable="box")
+    strength = matrix / top * (FULL_WITH_VALUES if values else 1)
+    pour(ax, strength, colour)
+    if signed:
+        pour(ax, -strength, negative)
     for side in ax.spines.values():
         side.set_visible(True)
+    height, width = matrix.shape
     if columns is not None:
         ax.set_xticks(
             range(width),
@@ -191,22 +218,68 @@ def heatmap(
         ax.set_yticks(range(height), rows)
     ax.tick_params(length=0)
     if values:
-        write_values(ax, matrix, strength)
+        write_values(ax, matrix)
 
 
-def write_values(ax: Axes, matrix: np.ndarray, strength: np.ndarray) -> None:
-    """Write each number into its cell, readable on either ground."""
+def pour(ax: Axes, strength: np.ndarray, colour: str) -> None:
+    """Fill cells with a colour, as full as a number from 0 to 1 says.
+
+    Each cell is several pixels wide, so that a browser which smooths
+    pictures leaves its middle as it is.
+    """
+    height, width = strength.shape
+    share = max(1, 300 // max(height, width))
+    pixels = np.empty((height * share, width * share, 4), dtype=np.uint8)
+    pixels[..., :3] = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    alpha = np.rint(np.clip(strength, 0, 1) * 255).astype(np.uint8)
+    pixels[..., 3] = alpha.repeat(share, 0).repeat(share, 1)
+    ax.imshow(
+        pixels,
+        interpolation="none",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        gid=f"tint-{tint_number(ax)}-{NAMES[colour]}",
+    )
+
+
+def tint_number(ax: Axes) -> int:
+    """How many pictures the figure has so far."""
+    figure = ax.get_figure()
+    assert figure is not None, "axes of a figure"
+    return sum(len(each.get_images()) for each in figure.axes)
+
+
+def mosaic(
+    ax: Axes, maps: Any, vmax: float | None = None, colour: str = ATTENTION
+) -> None:
+    """Draw the maps of all heads of all layers, one small square each.
+
+    Args:
+        maps: `[layers, heads, rows, columns]` numbers from 0 up.
+        vmax: The number that gets the full colour; the largest, if None.
+    """
+    maps = np.asarray(maps, dtype=float)
+    layers, heads, height, width = maps.shape
+    maps = maps / (vmax or maps.max() or 1.0)
+    # [layers, heads, rows, columns] -> [layers * rows, heads * columns]
+    pour(ax, np.concatenate(np.concatenate(maps, axis=-2), axis=-1), colour)
+    places = width * (np.arange(heads) + 0.5) - 0.5
+    ax.set_xticks(places, [str(n + 1) for n in range(heads)])
+    places = height * (np.arange(layers) + 0.5) - 0.5
+    ax.set_yticks(places, [str(n) for n in range(layers)])
+    ax.tick_params(length=0)
+    for n in range(heads + 1):
+        ax.axvline(width * n - 0.5, color=MUTED, linewidth=0.5)
+    for n in range(layers + 1):
+        ax.axhline(height * n - 0.5, color=MUTED, linewidth=0.5)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.set(xlabel="head", ylabel="layer")
+
+
+def write_values(ax: Axes, matrix: np.ndarray) -> None:
+    """Write each number into its cell."""
     for (i, j), value in np.ndenumerate(matrix):
-        full = abs(strength[i, j]) > 0.6
-        ax.text(
-            j,
-            i,
-            f"{value:.2f}",
-            ha="center",
-            va="center",
-            color=GROUND if full else INK,
-            fontsize=9,
-        )
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=9)
 
 
 def table(
@@ -217,33 +290,63 @@ def table(
     """A table with a caption, whose first column names its rows."""
     if any(len(row) != len(header) for row in rows):
         raise ValueError(f"a row has not {len(header)} cells, as the header")
-    head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in header)
-    body = "".join(f"<tr>{row_cells(row)}</tr>" for row in rows)
+    if not all(name.strip() for name in header):
+        raise ValueError("every column of a table needs a name")
+    lines = [[str(cell) for cell in row] for row in rows]
+    numeric = [
+        all(map(NUMBER.fullmatch, column))
+        for column in zip(*lines, strict=True)
+    ] or [False] * len(header)
+    head = cells(header, numeric, "th", "th", "col")
+    body = "".join(
+        f"<tr>{cells(line, numeric, 'th', 'td', 'row')}</tr>" for line in lines
+    )
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    label = html.escape(caption or header[0])
+    label = html.escape(caption or f"table by {header[0]}")
     page = (
-        f'<div class="bookkit-table" tabindex="0" role="region" '
+        '<div class="bookkit-table" tabindex="0" role="group" '
         f'aria-label="{label}"><table>{title}<thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
-    return Shown(page, plain_table(rows, header))
+    return Shown(page, plain_table(lines, header, numeric))
 
 
-def row_cells(row: Sequence[Any]) -> str:
-    """The cells of one row; numbers are set to the right."""
-    cells = [f'<th scope="row">{html.escape(str(row[0]))}</th>']
-    for value in row[1:]:
-        number = re.fullmatch(r"[-+−]?[\d.,]+(e[-+]?\d+)?\s*%?", str(value))
+# What a column of numbers may hold: with a sign, a power of ten, a unit of
+# percent or bytes; or a dash, for none.
+NUMBER = re.compile(
+    r"[-+−±]?[\d.,\u202f]+(e[-+]?\d+)?\s?(%|×|[kMG]i?B)?|[-–—]|"
+)
+
+
+def cells(
+    line: Sequence[str],
+    numeric: Sequence[bool],
+    first: str,
+    other: str,
+    scope: str,
+) -> str:
+    """One row in HTML; what heads a row or column says so."""
+    made = []
+    for place, (text, number) in enumerate(zip(line, numeric, strict=True)):
+        tag = other if place else first
+        heads = f' scope="{scope}"' if tag == "th" else ""
         kind = ' class="number"' if number else ""
-        cells.append(f"<td{kind}>{html.escape(str(value))}</td>")
-    return "".join(cells)
+        made.append(f"<{tag}{heads}{kind}>{html.escape(text)}</{tag}>")
+    return "".join(made)
 
 
-def plain_table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
+def plain_table(
+    lines: Sequence[Sequence[str]],
+    header: Sequence[str],
+    numeric: Sequence[bool],
+) -> str:
     """The same table for a terminal."""
-    lines = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    every = [list(header), *lines]
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
     return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True))
-        for line in lines
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in every
     )
