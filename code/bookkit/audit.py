@@ -102,10 +102,15 @@ def audit(root: Path, pictures: Path | None = None) -> Findings:
     Args:
         root: The folder, such as `_build/html`.
         pictures: Where to put a picture of each page in each mode.
+
+    Raises:
+        FileNotFoundError: There is no page, or no browser.
     """
     root = root.resolve()
     findings = Findings()
     pages = read_pages(root)
+    if not pages:
+        raise FileNotFoundError(f"{root} holds no page: build the book first")
     audit_files(root, pages, findings.report)
     names = [name for name, page in pages.items() if not page.redirects]
     with serve(root) as origin, ThreadPoolExecutor(2) as pool:
@@ -386,8 +391,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--pictures", type=Path, help="a folder for pictures of all pages"
     )
     chosen = parser.parse_args(arguments)
-    if not any(chosen.html.rglob("*.html")):
-        parser.error(f"{chosen.html} holds no page: build the book first")
     if chosen.pictures:
         chosen.pictures.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()

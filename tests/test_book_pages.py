@@ -1,0 +1,368 @@
+"""The audit finds every kind of fault, and the book's own pages have none."""
+
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bookkit.audit import audit, glossary_terms
+from bookkit.audit_files import BUDGET
+
+ROOT = Path(__file__).parents[1]
+JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
+
+# --- seeded faults ---------------------------------------------------------
+
+# Each is put into a page that is right otherwise: (kind, HTML of the fault).
+FAULTS = {
+    "external-script": (
+        "external",
+        '<script src="https://cdn.example/library.js"></script>',
+    ),
+    "external-style": (
+        "external",
+        "<style>p { background: url(//cdn.example/paper.png); }</style>",
+    ),
+    "external-fetch": (
+        "external",
+        "<script>fetch('http://cdn.example/').catch(() => {});</script>",
+    ),
+    "console-error": ("console", "<script>console.error('no')</script>"),
+    "console-exception": ("console", "<script>missing();</script>"),
+    "failed-request": (
+        "failed",
+        "<script>new Image().src = 'missing.png';</script>",
+    ),
+    "axe-button": ("axe", "<button></button>"),
+    "axe-contrast": ("axe", '<p style="color: #bbb">too pale</p>'),
+    "axe-invisible": ("axe", '<p style="color: #fff">not to be seen</p>'),
+    "axe-in-the-dark": (
+        "axe",
+        "<style>@media (prefers-color-scheme: dark)"
+        " { .pale { color: #444; } }</style><p class=pale>in the dark</p>",
+    ),
+    "axe-folded": (
+        "axe",
+        "<details><summary>open</summary><button></button></details>",
+    ),
+    "axe-menu": (
+        "axe",
+        '<div class="dropdown-menu"><button></button></div>',
+    ),
+    "overflow-page": ("overflow", '<p style="width: 60rem">too wide</p>'),
+    "overflow-cut": (
+        "overflow",
+        '<p style="overflow: hidden; white-space: nowrap; width: 5rem">'
+        "longer than its box</p>",
+    ),
+    "overflow-left": (
+        "overflow",
+        '<div tabindex="0" style="overflow: auto; width: 5rem; display: flex;'
+        ' flex-direction: row-reverse"><p style="flex: none">longer than its'
+        " box</p></div>",
+    ),
+    "math-raw": ("math", '<span class="math">\\(\\sqrt{d}\\)</span>'),
+    "math-wrong": (
+        "math",
+        '<code class="katex-error">\\frac{1}</code>',
+    ),
+    "alt-missing": ("alt axe", '<img src="dot.png">'),
+    "alt-file-name": ("alt", '<img src="dot.png" alt="_images/dot.png">'),
+    "alt-drawing": (
+        "alt axe",
+        '<svg role="img" width="9" height="9"></svg>',
+    ),
+    "links-page": ("links", '<a href="nowhere.html">nowhere</a>'),
+    "links-anchor": ("links", '<a href="right.html#gone">gone</a>'),
+    "links-id": ("links", '<p id="twice">one</p><p id="twice">two</p>'),
+    "keyboard-reach": (
+        "keyboard",
+        '<details><summary tabindex="-1">fold</summary>text</details>',
+    ),
+    "keyboard-dead": (
+        "keyboard",
+        '<button class="toggle-button" aria-expanded="false">fold</button>',
+    ),
+    "copy-no-button": (
+        "copy",
+        '<div class="highlight"><pre>numbers = []</pre></div>',
+    ),
+    "copy-mark": (
+        "copy",
+        '<div class="cell_input"><div class="highlight"><pre>#| id: piece\n'
+        "</pre><button class=copybtn onclick=\"this.className += ' done'\">"
+        "Copy</button></div></div>",
+    ),
+    "download-none": ("download", '<div class="cell">a cell</div>'),
+    "weight": ("weight", None),
+}
+DOT = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360606060000000050001a5f64540"
+    "0000000049454e44ae426082"
+)
+
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>A page</title>
+<meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
+<style>
+:root { color: #000; background: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { color: #fff; background: #000; }
+  a { color: #8cf; }
+}
+</style>
+</head>
+<body><main><article>
+<h1 id="top">A page</h1>
+<p>With a <a href="right.html#top">link</a>.</p>
+FAULT
+</article></main></body>
+</html>
+"""
+
+
+def page(fault: str) -> str:
+    """A page that is right, but for the fault."""
+    return PAGE.replace("FAULT", fault)
+
+
+def heavy() -> str:
+    """A comment that compresses badly, as heavy as a page may be."""
+    import hashlib
+
+    digits = "".join(
+        hashlib.sha256(str(n).encode()).hexdigest()
+        for n in range(BUDGET // 32 + 2048)
+    )
+    return f"<!-- {digits} -->"
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """What the audit finds in a folder of faulty pages."""
+    root = tmp_path_factory.mktemp("faulty")
+    (root / "dot.png").write_bytes(DOT)
+    (root / "right.html").write_text(page(""), "utf-8")
+    for name, (_, fault) in FAULTS.items():
+        text = page(heavy() if fault is None else fault)
+        (root / f"{name}.html").write_text(text, "utf-8")
+    return audit(root)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_audit_finds(faulty, name):
+    kinds, _ = FAULTS[name]
+    assert faulty.kinds(f"{name}.html") == set(kinds.split())
+
+
+def test_the_audit_finds_nothing_in_a_right_page(faulty):
+    assert faulty.kinds("right.html") == set()
+
+
+def test_a_fault_of_the_phone_is_told_as_one(faulty):
+    [modes] = [
+        modes
+        for (kind, place, _), modes in faulty.faults.items()
+        if place == "overflow-page.html" and "sideways" in _
+    ]
+    assert modes == ["phone"]
+
+
+# --- a small book, built with the real configuration ------------------------
+
+FRONT = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+"""
+CHAPTER = (
+    FRONT
+    + r"""# Halving
+
+```{image} ../images/map.svg
+:class: only-light map
+:alt: A strip with one part lit.
+```
+
+The {term}`half` of $x$ is given by {eq}`half-formula`, see
+{cite:t}`knuth1997art`.
+
+$$
+\operatorname{half}(x) = \frac{x}{2}
+$$ (half-formula)
+
+(halving-code)=
+## The code
+
+```{code-cell} ipython3
+#| file: code/bert/halving.py
+# <<half-parts>>
+
+
+def half(number: float) -> float:
+    return number / PARTS
+```
+
+```{code-cell} ipython3
+#| id: half-parts
+PARTS = 2
+```
+
+```{code-cell} ipython3
+print("half of ten:", 10 / 2)
+```
+
+```{code-cell} ipython3
+:tags: [remove-input]
+
+from IPython.display import HTML
+
+HTML("<small-widget></small-widget>\n<script>\n// a widget\n</script>")
+```
+
+```{exercise-start}
+:label: halving-exercise
+```
+Halve nine.
+```{exercise-end}
+```
+
+```{solution-start} halving-exercise
+:class: dropdown
+```
+```{code-cell} ipython3
+9 / 2
+```
+```{solution-end}
+```
+
+```console
+$ python -m halving
+```
+"""
+)
+FILES = {
+    "book/index.md": "# A small book\n\nRead {ref}`halving-code`.\n",
+    "book/01-halving.md": CHAPTER,
+    "book/glossary.md": (
+        "# Glossary\n\n```{glossary}\nhalf\n  One of two equal parts.\n```\n"
+    ),
+    "book/code-index.md": "# Index of the code\n\n```{code-index}\n```\n",
+    "book/bibliography.md": "# Bibliography\n\n```{bibliography}\n```\n",
+    "book/references.bib": (
+        "@book{knuth1997art, author = {Knuth, Donald E.}, title = {The Art "
+        "of Computer Programming}, publisher = {Addison-Wesley}, "
+        "year = {1997}}\n"
+    ),
+    "code/bert/halving.py": "def half(number): ...\n",
+    "images/map.svg": (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 156">'
+        "</svg>\n"
+    ),
+    "_toc.yml": textwrap.dedent("""\
+        format: jb-book
+        root: book/index
+        parts:
+        - caption: Chapters
+          numbered: 1
+          chapters:
+          - file: book/01-halving
+        - caption: Reference
+          chapters:
+          - file: book/glossary
+          - file: book/code-index
+          - file: book/bibliography
+        """),
+}
+
+
+def write_book(folder: Path) -> None:
+    """A book of one chapter with the real configuration and extension."""
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    for name in ("_ext", "_static", "_templates", "_vendor"):
+        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    # The live page's weights are for the book that has one.
+    settings["sphinx"]["config"]["extensions"].remove("bookkit.live")
+    (folder / "_config.yml").write_text(yaml.safe_dump(settings), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """The folder of the small book's pages."""
+    folder = tmp_path_factory.mktemp("book")
+    write_book(folder)
+    done = subprocess.run(
+        [JUPYTER_BOOK, "build", ".", "-W", "--keep-going"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def chapter(book):
+    return (book / "book" / "01-halving.html").read_text("utf-8")
+
+
+def test_the_audit_finds_nothing_in_a_small_book(book):
+    assert audit(book).faults == {}
+
+
+def test_a_formula_is_set_when_the_book_is_built(chapter):
+    assert chapter.count('class="katex"') == 2
+    assert "MathJax" not in chapter
+    assert "<math" in chapter  # for screen readers
+
+
+def test_a_package_cell_leads_to_its_module_and_back(book, chapter):
+    assert "#|" not in chapter
+    assert 'href="code-index.html#bert-halving"' in chapter
+    index = (book / "book" / "code-index.html").read_text("utf-8")
+    assert 'href="01-halving.html#halving-code"' in index
+
+
+def test_a_drawing_keeps_its_place_before_it_is_loaded(chapter):
+    assert '<img width="640" height="156"' in chapter
+
+
+def test_the_executed_notebook_is_offered(book, chapter):
+    assert "../_sources/book/01-halving.ipynb" in chapter
+    assert (book / "_sources" / "book" / "01-halving.ipynb").is_file()
+
+
+def test_the_search_knows_the_glossary(book):
+    assert glossary_terms(book) == ["half"]
+
+
+def test_figures_take_their_colours_from_the_palette(book):
+    from bookkit.palette import PALETTE
+
+    sheet = (book / "_static" / "palette.css").read_text("utf-8")
+    for name, (light, dark) in PALETTE.items():
+        assert f"--fig-{name}:{light};" in sheet
+        assert f"--fig-{name}:{dark};" in sheet
