@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bert.config import BertConfig
 
 
-# book/05-embeddings.md: Embeddings
+# book/05-embeddings.md: The real one
 class Embedding(nn.Module):
     """A table of vectors, one row for each id.
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-# book/06-layernorm.md: LayerNorm
+# book/06-layernorm.md: A loop, and the real one
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Normalize over the last axis; written out (Ba et al. 2016, section 3).
 
