@@ -14,6 +14,8 @@ from playwright.sync_api import sync_playwright
 from sphinx.errors import ExtensionError
 
 from bert import BertConfig, BertForMaskedLM, BertTokenizer, fill_mask
+from bert.tokenizer import SPECIAL_PATTERN, SPECIAL_TOKENS
+from bert.wordpiece import LONGEST_WORD
 from bookkit import checkpoint_path, live, widgets
 from bookkit.palette import css
 
@@ -119,34 +121,41 @@ def views(tokenizer, model):
 
 
 @pytest.fixture
-def twin(open_page, tokenizer):
-    """A function that gives the ids of texts in the page."""
-    page = open_page(widgets.tokenizer_view(tokenizer)._repr_html_())
-    page.evaluate(
-        "() => { globalThis.twin = "
-        "document.querySelector('tokenizer-view').tokenizer; }"
-    )
-    return lambda texts: page.evaluate(
-        "(texts) => texts.map((text) => twin.encode(text).ids)", texts
-    )
+def twin(open_page):
+    """A function that runs the page's own tokenizer."""
+
+    def twin(tokenizer):
+        page = open_page(widgets.tokenizer_view(tokenizer)._repr_html_())
+        page.evaluate(
+            "() => { const { tokenizer } = "
+            "document.querySelector('tokenizer-view');"
+            " globalThis.ids = (text) => tokenizer.encode(text).ids;"
+            " globalThis.words = (text) => tokenizer.explain(text)"
+            ".flatMap((part) => part.special ?? part.words"
+            ".map(({ word }) => word)); }"
+        )
+        return lambda what, texts: page.evaluate(
+            f"(texts) => texts.map({what})", texts
+        )
+
+    return twin
 
 
-def test_twin_equals_the_package_on_every_code_point(twin, tokenizer):
-    size = 0x2000
-    for start in range(0, 0x110000, size):
-        if start in range(0xD800, 0xE000):
-            continue  # halves of characters: no text holds one alone
-        text = " ".join(f"x{chr(c)}y" for c in range(start, start + size))
-        if start == 0xC000:
-            text = " ".join(f"x{chr(c)}y" for c in range(start, 0xD800))
-        (found,) = twin([text])
-        assert found == tokenizer.encode(text), f"from U+{start:04X} on"
+def test_twin_cuts_every_code_point_as_the_package(twin, tokenizer):
+    """Words, not ids: an unknown word's id would hide what is in it."""
+    run = twin(tokenizer)
+    points = [*range(0xD800), *range(0xE000, 0x110000)]
+    for start in range(0, len(points), 0x4000):
+        some = points[start : start + 0x4000]
+        text = " ".join(f"x{chr(point)}y" for point in some)
+        (found,) = run("words", [text])
+        assert found == tokenizer.words(text), f"from U+{some[0]:04X} on"
 
 
 def fuzz_texts(count):
     """Texts that a tokenizer finds hard, from a fixed seed."""
     chance = random.Random(20)
-    marks = [chr(c) for c in (0x301, 0x327, 0x345, 0x93C, 0x302E, 0x1B44)]
+    marks = [chr(c) for c in (0x301, 0x327, 0x93C, 0x302E, 0x1B44, 0x1D165)]
     ingredients = [
         *"abcxyzABCXYZ0123456789.,;:!?'\"-_$~`^ \t\n\r\0\x7f",
         *"éÉñÅßıİſΣςǅﬁ½²ªΩÅ가힣각한国語々〆ー。、「🙂👩‍🚀‍\ufeff\xad\u200b\u3000",
@@ -166,9 +175,27 @@ def fuzz_texts(count):
 
 
 def test_twin_equals_the_package_on_hard_texts(twin, tokenizer):
+    run = twin(tokenizer)
     texts = list(fuzz_texts(3000))
-    for text, found in zip(texts, twin(texts), strict=True):
-        assert found == tokenizer.encode(text), repr(text)
+    found = zip(texts, run("ids", texts), run("words", texts), strict=True)
+    for text, ids, words in found:
+        assert ids == tokenizer.encode(text), repr(text)
+        parts = SPECIAL_PATTERN.split(text)
+        expected = [
+            word
+            for part in parts
+            for word in (
+                [part] if part in SPECIAL_TOKENS else tokenizer.words(part)
+            )
+        ]
+        assert words == expected, repr(text)
+
+
+def test_twin_gives_up_at_the_length_of_the_package(twin, tokenizer):
+    run = twin(tokenizer)
+    texts = ["a" * (LONGEST_WORD + more) for more in (-1, 0, 1)]
+    assert run("ids", texts) == [tokenizer.encode(text) for text in texts]
+    assert len(tokenizer.encode(texts[1])) > len(tokenizer.encode(texts[2]))
 
 
 def test_twin_equals_the_package_on_pairs(open_page, tokenizer):
@@ -183,18 +210,21 @@ def test_twin_equals_the_package_on_pairs(open_page, tokenizer):
     assert found["segments"] == expected["token_type_ids"]
 
 
-def test_twin_keeps_case_and_accents_of_a_cased_model(open_page, tokenizer):
-    cased = BertTokenizer(
-        tokenizer.vocab, do_lower_case=False, tokenize_chinese_chars=False
-    )
-    page = open_page(widgets.tokenizer_view(cased)._repr_html_())
-    for text in ["Rome rome naïve", "国語", "in Rome"]:
-        found = page.evaluate(
-            "(text) => document.querySelector('tokenizer-view')"
-            ".tokenizer.encode(text).ids",
-            text,
-        )
-        assert found == cased.encode(text)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"do_lower_case": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"strip_accents": False},
+        {"tokenize_chinese_chars": False},
+    ],
+)
+def test_twin_follows_the_settings_of_the_package(twin, tokenizer, settings):
+    other = BertTokenizer(tokenizer.vocab, **settings)
+    texts = ["Rome rome naïve İÉ", "国語 x国y", "ÅSΣ\u302e\u1b44"]
+    expected = [other.words(text) for text in texts]
+    assert twin(other)("words", texts) == expected
+    assert expected != [tokenizer.words(text) for text in texts]
 
 
 def test_twin_never_asks_the_browser_about_a_character():
