@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bert.heads import IGNORED
 
-# book/17-pretraining-data.md: Pretraining data
+# book/17-pretraining-data.md: What must be known of a vocabulary
 Sentence = list[int]
 Document = list[Sentence]
 
@@ -56,6 +56,7 @@ class Pieces:
         )
 
 
+# book/17-pretraining-data.md: From documents to pairs
 @dataclass(frozen=True)
 class Example:
     """One row of a batch before its special pieces and its masks.
@@ -113,15 +114,18 @@ def sentence_pair(
     if len(stretch) < 2:
         raise ValueError(f"a pair needs 2 sentences, found {len(stretch)}")
     cut = chance.randint(1, len(stretch) - 1)
-    first, second = joined(stretch[:cut]), joined(stretch[cut:])
-    if chance.random() < 0.5:
-        return Example(first, second, 0)
-    # As long as the true one at most: else the length would tell.
-    start = chance.randrange(len(stranger))
-    run = next(stretches(stranger[start:], len(second)))
-    return Example(first, joined(run), 1)
+    follows = chance.random() < 0.5
+    source = stretch[cut:]
+    # Both kinds get the same room, or the length would tell them apart.
+    rest = len(joined(source))
+    room = chance.randint(max(1, rest // 2), rest)
+    if not follows:
+        source = stranger[chance.randrange(len(stranger)) :]
+    second = next(stretches(source, room))
+    return Example(joined(stretch[:cut]), joined(second), int(not follows))
 
 
+# book/17-pretraining-data.md: Masks
 @dataclass(frozen=True)
 class Masking:
     """How many places are asked for, and what then stands there.
@@ -199,6 +203,7 @@ def mask_row(
     return seen, labels
 
 
+# book/17-pretraining-data.md: A batch
 def make_batch(
     examples: list[Example],
     pieces: Pieces,
