@@ -18,6 +18,7 @@ from bert.tokenizer import SPECIAL_PATTERN, SPECIAL_TOKENS
 from bert.wordpiece import LONGEST_WORD
 from bookkit import checkpoint_path, live, widgets
 from bookkit.palette import css
+from tests.test_tokenizer import random_texts
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -189,6 +190,11 @@ def test_twin_equals_the_package_on_hard_texts(twin, tokenizer):
             )
         ]
         assert words == expected, repr(text)
+
+
+def test_twin_has_the_ids_of_the_tokenizers_own_test(twin, tokenizer):
+    texts = random_texts(0, tokenizer.tokens, 3000)
+    assert twin(tokenizer)("ids", texts) == tokenizer(texts)["input_ids"]
 
 
 def test_twin_gives_up_at_the_length_of_the_package(twin, tokenizer):

@@ -111,7 +111,7 @@
       };
       const sum = make("tr", { className: "sum" },
         make("th", { scope: "row" }, "Sum"), make("td", {}, number(value)),
-        make("td", {}, `error ${error.toExponential(0)}`));
+        make("td", {}, `error ${error && error.toExponential(0)}`));
       return make("div", { className: "scroll" },
         make("table", { className: "parts" },
           make("caption", {}, "Its parts, largest first"),
