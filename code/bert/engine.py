@@ -1,0 +1,333 @@
+# Written from the book by `make tangle`: book/19-speed-and-memory.md.
+"""The same model, faster on a CPU: packed weights, and no padding."""
+
+import copy
+import functools
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Self, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bert.attention import SelfAttention, join_heads, split_heads
+from bert.encoder import Layer
+from bert.feed_forward import FeedForward, gelu_tanh_in_one_pass
+from bert.heads import MaskedWordHead
+from bert.linear import Linear
+from bert.model import BertModel, PretrainedBert
+
+
+# book/19-speed-and-memory.md: First trick: pack the weights once
+def can_pack() -> bool:
+    """Whether this torch and this processor have what packing needs."""
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in names
+    )
+
+
+def pack(weight: Tensor) -> Tensor:
+    """Copy a weight `[outputs, inputs]` into oneDNN's own order."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight)
+
+
+def packed_linear(
+    x: Tensor, packed: Tensor, bias: Tensor, curve: tuple[str, str]
+) -> Tensor:
+    """`F.linear` with a packed weight, then a curve in the same pass.
+
+    Args:
+        x: `[..., inputs]`, of the packed weight's dtype, as is `bias`.
+        curve: oneDNN's name of it and of its form, as in `CURVES`.
+    """
+    name, form = curve
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, name, [], form)
+
+
+STRAIGHT = ("none", "")
+CURVES: Mapping[Callable, tuple[str, str]] = {
+    F.gelu: ("gelu", "none"),
+    gelu_tanh_in_one_pass: ("gelu", "tanh"),
+    F.relu: ("relu", ""),
+}
+
+
+class FastLinear(Linear):
+    """A Linear that keeps a packed copy of its weight, made at first use."""
+
+    dtype = torch.float32
+    packed: tuple[object, Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[..., inputs]` to `[..., outputs]`."""
+        return self.bent(x, STRAIGHT)
+
+    def bent(self, x: Tensor, curve: tuple[str, str]) -> Tensor:
+        """Map, then bend, in one pass; computed in `self.dtype`."""
+        _, packed, bias = self.up_to_date()
+        found = packed_linear(x.to(self.dtype), packed, bias, curve)
+        return found.to(x.dtype)
+
+    def up_to_date(self) -> tuple[object, Tensor, Tensor]:
+        """The packed weight and the bias, packed anew if either changed."""
+        now = state(self.weight), state(self.bias), self.dtype
+        if self.packed is None or self.packed[0] != now:
+            weight = self.weight.detach().to(self.dtype)
+            bias = self.bias.detach().to(self.dtype, copy=True)
+            self.packed = now, pack(weight), bias
+        return self.packed
+
+    def __getstate__(self) -> dict:
+        """Everything but the packed copy, for deepcopy and torch.save."""
+        return self.__dict__ | {"packed": None}
+
+
+def state(tensor: Tensor) -> tuple[int, int | None]:
+    """What changes when a tensor's numbers do: its place, and a count."""
+    # torch does not count the changes of tensors made in inference mode.
+    count = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), count
+
+
+def linear_and_curve(
+    linear: Linear, x: Tensor, curve: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """`curve(linear(x))`, in one pass where that is known."""
+    if isinstance(linear, FastLinear) and curve in CURVES:
+        return linear.bent(x, CURVES[curve])
+    return curve(linear(x))
+
+
+class FastFeedForward(FeedForward):
+    """A FeedForward that bends in the same pass as it widens."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """`[batch, seq, hidden]` -> `[batch, seq, hidden]`."""
+        return self.down(linear_and_curve(self.up, hidden, self.activation))
+
+
+class FastMaskedWordHead(MaskedWordHead):
+    """A MaskedWordHead that bends in the same pass as it transforms."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """`[..., hidden]` -> `[..., vocab]`."""
+        bent = linear_and_curve(self.dense, hidden, self.activation)
+        return self.decoder(self.norm(bent))  # [..., vocab]
+
+
+# book/19-speed-and-memory.md: Second trick: leave out the padding
+class Packing:
+    """Where the real tokens of a padded batch go when padding is left out.
+
+    They stand below each other, row by row, the shortest rows first.
+
+    Args:
+        real: `[batch, seq]` bool; in each row, True up to its end.
+
+    Attributes:
+        groups: How many rows of one length, and their tokens as a slice.
+    """
+
+    def __init__(self, real: Tensor):
+        self.shape = real.shape
+        lengths = real.sum(dim=1)  # [batch]
+        order = lengths.argsort(stable=True)
+        places = torch.arange(real.numel()).view(real.shape)  # [batch, seq]
+        self.places = places[order][real[order]]  # [tokens]
+        self.groups, start = [], 0
+        found = torch.stack(lengths.unique(return_counts=True), dim=1)
+        for length, rows in found.tolist():
+            stop = start + length * rows
+            self.groups.append((rows, slice(start, stop)))
+            start = stop
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """`[batch, seq, hidden]` -> `[tokens, hidden]`."""
+        return padded.flatten(0, 1)[self.places]
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """`[tokens, hidden]` -> `[batch, seq, hidden]`, 0 at padding."""
+        batch, seq = self.shape
+        padded = packed.new_zeros(batch * seq, packed.shape[-1])
+        padded[self.places] = packed
+        return padded.view(batch, seq, -1)
+
+
+def attend_in_groups(
+    attention: SelfAttention, hidden: Tensor, packing: Packing
+) -> Tensor:
+    """`SelfAttention` on packed tokens: `[tokens, hidden]`, same shape."""
+    query = attention.query(hidden)  # [tokens, hidden]
+    key = attention.key(hidden)
+    value = attention.value(hidden)
+    mixed = torch.empty_like(query)
+    for rows, tokens in packing.groups:
+        q, k, v = (
+            # [rows, heads, seq, head]
+            split_heads(x[tokens].unflatten(0, (rows, -1)), attention.heads)
+            for x in (query, key, value)
+        )
+        joined = join_heads(F.scaled_dot_product_attention(q, k, v))
+        mixed[tokens] = joined.flatten(0, 1)  # [tokens, hidden]
+    return attention.output(mixed)
+
+
+def run_packed_layer(layer: Layer, hidden: Tensor, packing: Packing) -> Tensor:
+    """`Layer` on packed tokens: `[tokens, hidden]`, same shape."""
+    gathered = attend_in_groups(layer.attention, hidden, packing)
+    hidden = layer.attention_norm(hidden + gathered)
+    return layer.feed_forward_norm(hidden + layer.feed_forward(hidden))
+
+
+class FastBertModel(BertModel):
+    """A BertModel, for inference, that computes nothing at padding."""
+
+    dtype = torch.float32
+
+    def train(self, mode: bool = True) -> Self:
+        """Refuse: the optimized model has no gradients."""
+        if mode:
+            raise RuntimeError(
+                "an optimized model only infers; train the plain model, "
+                "and optimize it again"
+            )
+        return super().train(mode)
+
+    def run_layers(
+        self, hidden: Tensor, mask: Tensor | None, keep_weights: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """As the plain one; hidden states are 0 at padding."""
+        batch, seq, _ = hidden.shape
+        if mask is None:
+            real = torch.ones(batch, seq, dtype=torch.bool)
+        else:
+            real = mask[:, 0, 0] == 0  # [batch, seq]
+        if keep_weights or not padded_at_the_end(real):
+            return super().run_layers(hidden, mask, keep_weights)
+        packing = Packing(real)
+        states = [hidden]
+        packed = packing.pack(hidden).to(self.dtype)  # [tokens, hidden]
+        for layer in self.layers:
+            assert isinstance(layer, Layer)  # for the type checker
+            packed = run_packed_layer(layer, packed, packing)
+            states.append(packing.unpack(packed).to(hidden.dtype))
+        return states, []
+
+
+def padded_at_the_end(real: Tensor) -> bool:
+    """Whether each row of `[batch, seq]` is True first, False after."""
+    again = real[:, 1:] & ~real[:, :-1]
+    return bool(real[:, 0].all()) and not bool(again.any())
+
+
+# book/19-speed-and-memory.md: Choose by measuring
+def packing_pays(inputs: int, outputs: int, dtype: torch.dtype) -> bool:
+    """Whether packed products in `dtype` are right here, and faster."""
+    threads = torch.get_num_threads()
+    return can_pack() and measure_packing(inputs, outputs, dtype, threads)
+
+
+@functools.cache
+@torch.inference_mode()
+def measure_packing(
+    inputs: int, outputs: int, dtype: torch.dtype, threads: int
+) -> bool:
+    """Compare a packed and a plain product of 128 tokens, in turns."""
+    generator = torch.Generator().manual_seed(0)
+    plain = Linear(inputs, outputs)
+    plain.weight.normal_(generator=generator)
+    plain.bias.zero_()
+    x = torch.randn(128, inputs, generator=generator)
+    packed = copy.deepcopy(plain)
+    make_fast(packed, FastLinear, dtype)
+    wanted = plain(x)
+    error = (packed(x) - wanted).abs().max() / wanted.abs().max()
+    # The square root of the number of terms, in roundings.
+    if error > torch.finfo(dtype).eps * inputs**0.5:
+        return False
+    gains = [seconds_of(plain, x) / seconds_of(packed, x) for _ in range(7)]
+    return statistics.median(gains) > 1.05
+
+
+def seconds_of(module: nn.Module, x: Tensor) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    module(x)
+    return time.perf_counter() - start
+
+
+# book/19-speed-and-memory.md: One call
+FAST: dict[type, type] = {
+    FeedForward: FastFeedForward,
+    MaskedWordHead: FastMaskedWordHead,
+    BertModel: FastBertModel,
+}
+
+
+def make_fast(module: nn.Module, fast: type, dtype: torch.dtype) -> None:
+    """Give a module the methods of its fast class; its data stay."""
+    module.__class__ = fast
+    vars(module)["dtype"] = dtype
+
+
+def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
+    """Let those linear maps be packed for which that is a gain."""
+    trunk = next(m for m in model.modules() if isinstance(m, BertModel))
+    sizes = model.config.hidden_size, model.config.intermediate_size
+    if not packing_pays(*sizes, dtype):
+        dtype = torch.float32
+    make_fast(trunk, FastBertModel, dtype)
+    in_layers = set(trunk.layers.modules())
+    for module in model.modules():
+        if isinstance(module, Linear):
+            own = dtype if module in in_layers else torch.float32
+            if packing_pays(*sizes, own):
+                make_fast(module, FastLinear, own)
+
+
+Model = TypeVar("Model", bound=PretrainedBert)
+
+
+def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
+    """Return the same model for fast inference on a CPU.
+
+    It shares the weights with `model`, has its class, attributes and
+    outputs, and follows when the weights change in place. Padding at the
+    end of rows is not computed: hidden states are 0 there. Weights are
+    packed, at first use, where that is measured to be faster.
+
+    Args:
+        model: On the CPU, float32. It stays as it is.
+        dtype: In which the layers compute, if it is faster: float32, or
+            bfloat16, which keeps two to three digits. Embeddings and heads
+            stay in float32.
+
+    Raises:
+        ValueError: The model is elsewhere, or a dtype is another one.
+    """
+    check_model(model, dtype)
+    shared: dict = {
+        id(weight): nn.Parameter(weight.detach(), requires_grad=False)
+        for weight in model.parameters()
+    }
+    fast = copy.deepcopy(model, shared).eval()
+    for module in fast.modules():
+        if type(module) in FAST:
+            make_fast(module, FAST[type(module)], torch.float32)
+    choose_linear_maps(fast, dtype)
+    return fast
+
+
+def check_model(model: PretrainedBert, dtype: torch.dtype) -> None:
+    """Raise ValueError unless model and dtype are what optimize takes."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"dtype is {dtype}, wanted float32 or bfloat16")
+    for name, weight in model.named_parameters():
+        if weight.device.type != "cpu" or weight.dtype != torch.float32:
+            raise ValueError(
+                f"{name} is {weight.dtype} on {weight.device}, "
+                "wanted torch.float32 on cpu"
+            )

@@ -1,0 +1,326 @@
+"""The optimized model gives the plain one's numbers, whatever it skips."""
+
+import copy
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bert import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertModel,
+    BertTokenizer,
+    engine,
+    fill_mask,
+)
+from bert.engine import FastLinear, optimize
+from bert.feed_forward import gelu_tanh_in_one_pass
+
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+needs_onednn = pytest.mark.skipif(
+    not HAS_ONEDNN, reason="torch was built without oneDNN"
+)
+
+
+@pytest.fixture(params=[True, False], ids=["packed", "unpacked"])
+def packed(request, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Force the choice that is otherwise measured."""
+    if request.param and not HAS_ONEDNN:
+        pytest.skip("torch was built without oneDNN")
+    monkeypatch.setattr(engine, "packing_pays", lambda *sizes: request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def ragged() -> tuple[Tensor, Tensor]:
+    """Ids and mask of rows whose lengths are not sorted, two of them equal."""
+    lengths = torch.tensor([4, 11, 1, 7, 4])
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(5, 99, (5, 13), generator=generator)
+    mask = (torch.arange(13) < lengths[:, None]).long()
+    return ids * mask, mask
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    """Raise unless two float32 results differ by some roundings only."""
+    tolerance = 60 * torch.finfo(torch.float32).eps * expected.abs().max()
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance.item())
+
+
+@needs_onednn
+def test_torch_still_has_the_private_operations():
+    assert engine.can_pack()
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [1, 2, 3, 17, 130])
+@pytest.mark.parametrize(
+    "curve", [None, F.gelu, gelu_tanh_in_one_pass, F.relu]
+)
+def test_packed_linear_equals_f_linear(rows: int, curve: Callable | None):
+    generator = torch.Generator().manual_seed(rows)
+    x = torch.randn(rows, 35, generator=generator)
+    weight = torch.randn(53, 35, generator=generator)
+    bias = torch.randn(53, generator=generator)
+    wanted = F.linear(x, weight, bias)
+    name = engine.STRAIGHT
+    if curve is not None:
+        wanted, name = curve(wanted), engine.CURVES[curve]
+    close(engine.packed_linear(x, engine.pack(weight), bias, name), wanted)
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
+@pytest.mark.parametrize("layout", ["published", "untied", "half"])
+def test_optimized_equals_plain(kind, layout, small, ragged, packed):
+    model = kind.from_pretrained(small[layout])
+    ids, mask = ragged
+    with torch.inference_mode():
+        plain = model(ids, mask)
+        fast = optimize(model)(ids, mask)
+    name = "logits" if kind is BertForMaskedLM else "last_hidden_state"
+    real = mask.bool()
+    close(getattr(fast, name)[real], getattr(plain, name)[real])
+
+
+def test_both_heads_and_hidden_states_equal_plain(small, ragged, packed):
+    model = BertForPreTraining.from_pretrained(small["published"])
+    ids, mask = ragged
+    labels = torch.where(mask == 1, ids, -100)
+    pairs = torch.tensor([0, 1, 0, 1, 1])
+    with torch.inference_mode():
+        given = (ids, mask, None, labels, pairs, True)
+        plain, fast = model(*given), optimize(model)(*given)
+    close(fast.loss, plain.loss)
+    close(fast.seq_relationship_logits, plain.seq_relationship_logits)
+    assert len(fast.hidden_states) == len(plain.hidden_states) == 4
+    for ours, theirs in zip(
+        fast.hidden_states, plain.hidden_states, strict=True
+    ):
+        close(ours[mask == 1], theirs[mask == 1])
+
+
+def test_optimized_equals_transformers(small, ragged, packed):
+    from transformers import BertForMaskedLM as Theirs
+
+    theirs = Theirs.from_pretrained(small["published"]).eval()
+    fast = optimize(BertForMaskedLM.from_pretrained(small["published"]))
+    ids, mask = ragged
+    with torch.inference_mode():
+        wanted = theirs(ids, attention_mask=mask).logits
+        close(fast(ids, mask).logits[mask == 1], wanted[mask == 1])
+
+
+def test_hidden_states_are_zero_at_padding(small, ragged, packed):
+    fast = optimize(BertModel.from_pretrained(small["published"]))
+    ids, mask = ragged
+    found = fast(ids, mask).last_hidden_state
+    assert (found[mask == 0] == 0).all()
+    assert (found[mask == 1] != 0).all()
+
+
+@pytest.mark.parametrize(
+    "row", [[0, 0, 1, 1, 1], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0]]
+)
+def test_padding_elsewhere_is_computed_as_plain(row, small, packed):
+    model = BertModel.from_pretrained(small["published"])
+    ids = torch.tensor([[7, 8, 9, 10, 11]] * 2)
+    mask = torch.tensor([row, [1, 1, 1, 1, 1]])
+    with torch.inference_mode():
+        plain, fast = model(ids, mask), optimize(model)(ids, mask)
+    close(fast.last_hidden_state, plain.last_hidden_state)
+    close(fast.pooler_output, plain.pooler_output)
+
+
+def test_attention_weights_are_those_of_plain(small, ragged, packed):
+    model = BertModel.from_pretrained(small["published"])
+    ids, mask = ragged
+    with torch.inference_mode():
+        plain = model(ids, mask, output_attentions=True)
+        fast = optimize(model)(ids, mask, output_attentions=True)
+    assert len(fast.attentions) == 3
+    for ours, theirs in zip(fast.attentions, plain.attentions, strict=True):
+        close(ours, theirs)
+
+
+def test_a_batch_of_one_equals_its_row_in_a_batch(small, ragged, packed):
+    fast = optimize(BertModel.from_pretrained(small["published"]))
+    ids, mask = ragged
+    together = fast(ids, mask).last_hidden_state
+    for row, length in enumerate(mask.sum(1).tolist()):
+        alone = fast(ids[row : row + 1, :length]).last_hidden_state[0]
+        close(together[row, :length], alone)
+
+
+def test_packs_only_what_the_measurement_chooses(small, packed):
+    fast = optimize(BertForMaskedLM.from_pretrained(small["published"]))
+    maps = [m for m in fast.modules() if hasattr(m, "bias") and m.bias.ndim]
+    kinds = {type(m) for m in maps if m.weight.ndim == 2}
+    assert kinds == {FastLinear if packed else engine.Linear}
+
+
+def test_the_face_stays(small, packed):
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    fast = optimize(model)
+    assert type(fast) is BertForMaskedLM
+    assert fast.config is not None and fast.unused_tensors is not None
+    assert list(fast.state_dict()) == list(model.state_dict())
+    assert fast.tied
+    assert fast.masked_words.decoder.weight is fast.bert.embeddings.word.weight
+
+
+def test_weights_are_shared_and_the_plain_model_is_untouched(small, packed):
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    kinds = [type(m) for m in model.modules()]
+    fast = optimize(model)
+    for ours, theirs in zip(
+        fast.parameters(), model.parameters(), strict=True
+    ):
+        assert ours.data_ptr() == theirs.data_ptr()
+        assert theirs.requires_grad and not ours.requires_grad
+    assert [type(m) for m in model.modules()] == kinds
+
+
+def test_follows_when_a_weight_or_bias_changes(small, ragged, packed):
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    fast = optimize(model)
+    ids, mask = ragged
+    before = fast(ids, mask).logits
+    query = model.bert.layers[1].attention.query
+    for tensor in (query.weight, query.bias):
+        with torch.no_grad():
+            tensor.mul_(3)
+            after = model(ids, mask).logits
+        found = fast(ids, mask).logits
+        close(found[mask == 1], after[mask == 1])
+        assert (found - before)[mask == 1].abs().max() > 1e-3
+        before = found
+
+
+def test_follows_when_weights_are_assigned(small, ragged, packed):
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    fast = optimize(model)
+    ids, mask = ragged
+    fast(ids, mask)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.bert.layers[0].feed_forward.up.weight.mul_(2)
+        fast.load_state_dict(other.state_dict(), assign=True)
+        wanted = other(ids, mask).logits
+        close(fast(ids, mask).logits[mask == 1], wanted[mask == 1])
+
+
+def test_weights_from_inference_mode_are_taken(small, ragged, packed):
+    ids, mask = ragged
+    with torch.inference_mode():
+        model = BertModel.from_pretrained(small["published"])
+        fast = optimize(model)
+        found = fast(ids, mask).last_hidden_state[mask == 1]
+        close(found, model(ids, mask).last_hidden_state[mask == 1])
+
+
+def test_can_be_copied_and_saved_after_packing(small, ragged, packed):
+    fast = optimize(BertForMaskedLM.from_pretrained(small["published"]))
+    ids, mask = ragged
+    wanted = fast(ids, mask).logits
+    close(copy.deepcopy(fast)(ids, mask).logits, wanted)
+    stream = io.BytesIO()
+    torch.save(fast.state_dict(), stream)
+    stream.seek(0)
+    fast.load_state_dict(torch.load(stream))
+    close(fast(ids, mask).logits, wanted)
+
+
+def test_optimizing_twice_changes_nothing(small, ragged, packed):
+    fast = optimize(BertForMaskedLM.from_pretrained(small["published"]))
+    ids, mask = ragged
+    close(optimize(fast)(ids, mask).logits, fast(ids, mask).logits)
+
+
+def test_save_pretrained_writes_the_same_file(small, packed, tmp_path: Path):
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    model.save_pretrained(tmp_path / "plain")
+    optimize(model).save_pretrained(tmp_path / "fast")
+    plain, fast = (
+        (tmp_path / name / "model.safetensors").read_bytes()
+        for name in ("plain", "fast")
+    )
+    assert plain == fast
+
+
+def test_bfloat16_keeps_directions_and_gives_float32(small, ragged, packed):
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    half = optimize(model, torch.bfloat16)
+    ids, mask = ragged
+    found = half(ids, mask)
+    assert found.logits.dtype == torch.float32
+    states = half.bert(ids, mask).last_hidden_state
+    assert states.dtype == torch.float32
+    wanted = model.bert(ids, mask).last_hidden_state
+    cosines = torch.cosine_similarity(states[mask == 1], wanted[mask == 1], -1)
+    assert cosines.min() > 0.99
+    error = (states - wanted)[mask == 1].abs().max()
+    # Where nothing is gained, float32 stays.
+    assert error > 1e-4 if packed else error < 1e-4
+
+
+def test_fill_mask_guesses_the_same(pocket: Path, packed):
+    model = BertForMaskedLM.from_pretrained(pocket)
+    tokenizer = BertTokenizer.from_pretrained(pocket)
+    texts = [
+        "When in Rome, do as the [MASK] do.",
+        "The [MASK] of the old [MASK] was closed for the whole winter.",
+        "[MASK]",
+    ]
+    plain = fill_mask(model, tokenizer, texts)
+    fast = fill_mask(optimize(model), tokenizer, texts)
+    flat = [plain[0], *plain[1], plain[2]], [fast[0], *fast[1], fast[2]]
+    for ours, theirs in zip(*flat, strict=True):
+        assert [g.id for g in ours] == [g.id for g in theirs]
+        for our, their in zip(ours, theirs, strict=True):
+            assert our.probability == pytest.approx(
+                their.probability, rel=1e-4
+            )
+
+
+def test_measuring_keeps_the_random_state():
+    before = torch.get_rng_state()
+    engine.measure_packing.cache_clear()
+    engine.packing_pays(35, 53, torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@needs_onednn
+def test_wrong_numbers_are_never_chosen(monkeypatch: pytest.MonkeyPatch):
+    def wrong(x, packed, bias, curve):
+        return torch.zeros(*x.shape[:-1], len(bias), dtype=x.dtype)
+
+    monkeypatch.setattr(engine, "packed_linear", wrong)
+    engine.measure_packing.cache_clear()
+    assert not engine.packing_pays(35, 53, torch.float32)
+    engine.measure_packing.cache_clear()
+
+
+def test_without_the_operations_nothing_is_packed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(engine, "can_pack", lambda: False)
+    assert not engine.packing_pays(35, 53, torch.float32)
+
+
+def test_training_is_refused(small):
+    fast = optimize(BertForMaskedLM.from_pretrained(small["published"]))
+    with pytest.raises(RuntimeError, match="only infers"):
+        fast.train()
+
+
+def test_other_dtypes_are_refused(small):
+    model = BertModel.from_pretrained(small["published"])
+    with pytest.raises(ValueError, match="wanted float32 or bfloat16"):
+        optimize(model, torch.float16)
+    with pytest.raises(ValueError, match=r"is torch.float64 on cpu, wanted"):
+        optimize(model.double())
