@@ -1,4 +1,10 @@
-"""The map of BERT, in full and as the strip at the head of each chapter.
+"""The visual language: symbols for figures, and the map of BERT.
+
+In a figure's axes, one unit is one cell, and y grows downwards:
+
+    fig, ax = drawing.canvas(12, 5)
+    drawing.tokens(ax, 0, 0, ["when", "in", "rome"])
+    drawing.matrix(ax, 0, 2, 3, 4, "X", figures.HIDDEN, "seq", "hidden")
 
 `python -m bookkit.drawing` writes images/, `--check` compares them with what
 it would write, `--alt` prints the strips' alternative texts.
@@ -6,10 +12,17 @@ it would write, `--alt` prints the strips' alternative texts.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from bookkit.figures import HIDDEN, INK, MUTED, TOKEN, WIDEST
 from bookkit.palette import PALETTE
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
@@ -17,34 +30,150 @@ THEMES = ("light", "dark")
 FONT = "font-family='system-ui, DejaVu Sans, Arial, sans-serif'"
 
 
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Empty axes of so many cells, as wide as a page allows."""
+    cell = min(0.45, WIDEST / width)  # inches
+    fig, ax = plt.subplots(figsize=(width * cell, height * cell))
+    ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    ax.axis("off")
+    fig.subplots_adjust(0, 0, 1, 1)
+    return fig, ax
+
+
+def write(ax: Axes, x: float, y: float, words: str, colour: str = INK) -> None:
+    """Words, centred on a point."""
+    ax.text(x, y, words, ha="center", va="center", color=colour, fontsize=11)
+
+
+def tokens(
+    ax: Axes,
+    x: float,
+    y: float,
+    words: Sequence[str],
+    colour: str = TOKEN,
+    wide: float = 2,
+) -> None:
+    """Tokens: a row of chips with rounded corners."""
+    for place, word in enumerate(words):
+        left = x + place * wide
+        operation(ax, left + 0.08, y, wide - 0.16, 1, word, colour)
+
+
+def operation(
+    ax: Axes,
+    x: float,
+    y: float,
+    wide: float,
+    high: float,
+    words: str,
+    colour: str,
+) -> None:
+    """An operation: a box with rounded corners, tinted, and its name."""
+    style = "round,pad=0,rounding_size=0.25"
+    for face, alpha, edge in ((colour, 0.18, "none"), ("none", 1, colour)):
+        ax.add_patch(
+            FancyBboxPatch(
+                (x, y),
+                wide,
+                high,
+                boxstyle=style,
+                facecolor=face,
+                edgecolor=edge,
+                alpha=alpha,
+            )
+        )
+    write(ax, x + wide / 2, y + high / 2, words)
+
+
+def matrix(
+    ax: Axes,
+    x: float,
+    y: float,
+    rows: int,
+    columns: int,
+    name: str = "",
+    colour: str = HIDDEN,
+    row_axis: str = "",
+    column_axis: str = "",
+) -> None:
+    """A matrix: square cells, its axes written along its sides."""
+    for i in range(rows):
+        for j in range(columns):
+            ax.add_patch(
+                Rectangle(
+                    (x + j, y + i),
+                    1,
+                    1,
+                    facecolor=colour,
+                    alpha=0.18 + 0.14 * ((i + j) % 2),
+                    linewidth=0,
+                )
+            )
+    ax.add_patch(
+        Rectangle((x, y), columns, rows, facecolor="none", edgecolor=colour)
+    )
+    write(ax, x + columns / 2, y + rows / 2, name)
+    if row_axis:
+        words = f"{row_axis} {rows}"
+        ax.text(
+            x - 0.2, y + rows / 2, words, ha="right", va="center", fontsize=11
+        )
+    if column_axis:
+        write(ax, x + columns / 2, y + rows + 0.5, f"{column_axis} {columns}")
+
+
+def vector(
+    ax: Axes,
+    x: float,
+    y: float,
+    size: int,
+    name: str = "",
+    colour: str = HIDDEN,
+    axis: str = "",
+) -> None:
+    """A vector: a matrix of one row."""
+    matrix(ax, x, y, 1, size, name, colour, column_axis=axis)
+
+
+def arrow(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    """Where something goes."""
+    ax.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 1.2},
+    )
+
+
 @dataclass(frozen=True)
 class Step:
-    """One box: what it says, what kind of thing it is, who explains it."""
+    """One box of the strip: what it says, in lines, and its kind of thing."""
 
     label: str
     kind: str
-    chapters: tuple[int, ...]
 
 
 STEPS = {
-    "text": Step("text", "ink", ()),
-    "clean": Step("clean", "token", (2,)),
-    "pieces": Step("wordpieces", "token", (3,)),
-    "ids": Step("ids", "token", (3,)),
-    "embed": Step("embed", "hidden", (5,)),
-    "norm": Step("LayerNorm", "norm", (6,)),
-    "attention": Step("attention", "attention", (7, 8)),
-    "add-1": Step("add, norm", "norm", (9,)),
-    "forward": Step("feed-fwd", "feed-forward", (10,)),
-    "add-2": Step("add, norm", "norm", (9,)),
-    "head": Step("word head", "logit", (13,)),
-    "words": Step("words", "logit", (13,)),
-    "file": Step("the file", "ink", (4,)),
-    "padding": Step("padding", "token", (12,)),
-    "training": Step("training", "loss", (16, 17, 18)),
-    "speed": Step("speed", "highlight", (19, 20)),
-    "pooler": Step("pooler", "hidden", (14,)),
-    "pair": Step("follows?", "logit", (14,)),
+    "text": Step("text", "ink"),
+    "clean": Step("clean", "token"),
+    "pieces": Step("word\npieces", "token"),
+    "ids": Step("ids", "token"),
+    "embed": Step("embed", "hidden"),
+    "norm": Step("Layer\nNorm", "norm"),
+    "attention": Step("attention", "attention"),
+    "add-1": Step("add,\nnorm", "norm"),
+    "forward": Step("feed-\nforward", "feed-forward"),
+    "add-2": Step("add,\nnorm", "norm"),
+    "head": Step("word\n head", "logit"),
+    "words": Step("words", "logit"),
+    "file": Step("the\n file", "ink"),
+    "padding": Step("padding", "token"),
+    "training": Step("training", "loss"),
+    "speed": Step("speed", "highlight"),
+    "pooler": Step("pooler", "hidden"),
+    "pair": Step("next\n sentence", "logit"),
 }
 ROWS = (
     ("text", "clean", "pieces", "ids", "embed", "norm"),
@@ -94,7 +223,9 @@ def chapter_alt(chapter: int) -> str:
     lit = LIT[chapter]
     if len(lit) >= len(MAIN):
         return "Map of all steps from text to words; every step is lit."
-    shown = [names.get(step, STEPS[step].label) for step in lit]
+    shown = [
+        names.get(step, STEPS[step].label.replace("\n", "")) for step in lit
+    ]
     listed = ", ".join(shown[:-1]) + " and " + shown[-1]
     verb = "are" if len(shown) > 1 else "is"
     return (
@@ -125,9 +256,9 @@ class Canvas:
         kind: str,
         label: str,
         lit: bool = True,
-        size: float = 15,
+        size: float = 14,
     ) -> None:
-        """A rounded box with a label, full when lit."""
+        """A rounded box with a label of a line or two, full when lit."""
         colour = self.colour(kind if lit else "muted")
         fill, opacity = (colour, 0.18) if lit else ("none", 1)
         self.parts.append(
@@ -137,7 +268,18 @@ class Canvas:
         )
         ink = "ink" if lit else "muted"
         weight = "600" if lit else "400"
-        self.text(x + w / 2, y + h / 2, label, ink, size, weight=weight)
+        lines = label.split("\n")
+        for number, line in enumerate(lines):
+            middle = y + h / 2 + (number - (len(lines) - 1) / 2) * size * 1.15
+            self.text(
+                x + w / 2,
+                middle,
+                line.strip(),
+                ink,
+                size,
+                weight=weight,
+                room=w - 8,
+            )
 
     def text(
         self,
@@ -148,23 +290,36 @@ class Canvas:
         size: float = 13,
         anchor: str = "middle",
         weight: str = "400",
+        room: float | None = None,
     ) -> None:
-        """Words, centred on a point or beginning there."""
+        """Words, centred on a point or beginning there.
+
+        Which font a reader has is not known: words that a wide one would
+        push out of their room are told how long to be.
+        """
+        fit = ""
+        if room is not None and len(words) * size * 0.62 > room:
+            length = min(room, len(words) * size * 0.54)
+            fit = f"textLength='{length:g}' lengthAdjust='spacingAndGlyphs' "
         self.parts.append(
             f"<text x='{x:g}' y='{y:g}' {FONT} font-size='{size:g}' "
             f"font-weight='{weight}' fill='{self.colour(kind)}' "
-            f"text-anchor='{anchor}' dominant-baseline='central'>"
+            f"text-anchor='{anchor}' {fit}dominant-baseline='central'>"
             f"{escape(words)}</text>"
         )
 
     def arrow(
-        self, points: list[tuple[float, float]], kind: str = "muted"
+        self,
+        points: list[tuple[float, float]],
+        kind: str = "muted",
+        dashed: bool = False,
     ) -> None:
         """A line through points, with a head at its end."""
         path = " L".join(f"{x:g} {y:g}" for x, y in points)
+        dashes = "stroke-dasharray='2 3' " if dashed else ""
         self.parts.append(
             f"<path d='M{path}' fill='none' stroke='{self.colour(kind)}' "
-            "stroke-width='1.6' marker-end='url(#tip)'/>"
+            f"stroke-width='1.6' {dashes}marker-end='url(#tip)'/>"
         )
 
     def frame(
@@ -194,25 +349,26 @@ class Canvas:
 
 def strip(chapter: int, theme: str) -> str:
     """The map in three rows, with one chapter's part lit."""
-    canvas = Canvas(640, 156, theme, chapter_alt(chapter))
-    wide, tall, gap = 96, 34, 11
+    canvas = Canvas(480, 174, theme, chapter_alt(chapter))
+    wide, tall, gap, pitch = 70, 42, 10, 62
     lit = LIT[chapter]
-    canvas.frame(2, 53, 4 * (wide + gap) + 3, tall + 12)
-    canvas.text(4 * (wide + gap) - 6, 104, "× n", "muted", 13)
+    canvas.frame(1, pitch - 5, 4 * (wide + gap), tall + 12)
+    canvas.text(4, 2 * pitch - 3, "layer, × n", "muted", 12, anchor="start")
     for row, steps in enumerate(ROWS):
-        y = 8 + 51 * row
+        y = 2 + pitch * row + 4 * (row == 2)
         for column, name in enumerate(steps):
-            x = 7 + column * (wide + gap)
+            x = 5 + column * (wide + gap)
             step = STEPS[name]
             canvas.box(x, y, wide, tall, step.kind, step.label, name in lit)
             if (row < 2 or name == "pooler") and column < 5:
-                canvas.arrow([(x + wide, y + 17), (x + wide + gap, y + 17)])
+                middle = y + tall / 2
+                canvas.arrow([(x + wide, middle), (x + wide + gap, middle)])
     return canvas.svg()
 
 
 FULL_ALT = (
     "Map of BERT from top to bottom. Text is cleaned, cut into wordpieces, "
-    "framed by special tokens and turned into ids. Word, segment and position "
+    "framed by special tokens and turned into ids. Word, position and segment "
     "embeddings are added once and normalized. A layer runs n times, each "
     "time with its own weights: attention with queries, keys, values and an "
     "output projection; add and LayerNorm; feed-forward with up, GELU and "
@@ -224,7 +380,7 @@ FULL_ALT = (
 
 def full_map(theme: str) -> str:
     """The whole map, from top to bottom, for a phone's width too."""
-    canvas = Canvas(400, 900, theme, FULL_ALT)
+    canvas = Canvas(400, 880, theme, FULL_ALT)
     draw_text_part(canvas)
     draw_layer(canvas)
     draw_heads(canvas)
@@ -237,76 +393,95 @@ def step_down(
     kind: str,
     label: str,
     chapter: str,
-    x: float = 60,
-    w: float = 240,
+    tall: float = 34,
 ) -> None:
     """One box of the full map, with an arrow into it and its chapter."""
-    canvas.arrow([(x + w / 2, y - 14), (x + w / 2, y)])
-    canvas.box(x, y, w, 34, kind, label, size=14)
-    canvas.text(x + w + 10, y + 17, chapter, "muted", 13, anchor="start")
+    canvas.arrow([(180, y - 14), (180, y)])
+    canvas.box(60, y, 240, tall, kind, label)
+    side(canvas, y + tall / 2, chapter)
+
+
+def side(canvas: Canvas, y: float, chapter: str) -> None:
+    """Which chapter explains what stands to the left."""
+    canvas.text(352, y, chapter, "muted", 13, anchor="start")
 
 
 def draw_text_part(canvas: Canvas) -> None:
     """From a line of text to normalized vectors."""
-    canvas.box(60, 8, 240, 34, "ink", "a line of text", size=14)
-    step_down(canvas, 56, "token", "clean: case, accents, signs", "ch. 2")
-    step_down(canvas, 104, "token", "cut into wordpieces", "ch. 3")
-    step_down(canvas, 152, "token", "[CLS] … [SEP], ids, segments", "ch. 3")
+    canvas.box(60, 4, 240, 34, "ink", "a line of text")
+    step_down(canvas, 52, "token", "clean: case, accents, signs", "ch. 2")
+    step_down(canvas, 100, "token", "cut into wordpieces", "ch. 3")
+    step_down(canvas, 148, "token", "add [CLS], [SEP]; look up ids", "ch. 3")
     for x, kind, label in [
         (24, "hidden", "word"),
-        (132, "segment", "segment"),
-        (240, "position", "position"),
+        (132, "position", "position"),
+        (240, "segment", "segment"),
     ]:
-        canvas.arrow([(180, 186), (x + 48, 204)])
-        canvas.box(x, 206, 96, 34, kind, label, size=14)
-        canvas.arrow([(x + 48, 240), (180, 258)])
+        canvas.arrow([(180, 182), (x + 48, 206)])
+        canvas.box(x, 206, 96, 34, kind, label)
+        canvas.arrow([(x + 48, 240), (180, 264)])
     for x in (126, 234):
         canvas.text(x, 223, "+", "ink", 16)
-    canvas.text(346, 223, "ch. 5", "muted", 13, anchor="start")
-    canvas.text(226, 256, "added once", "muted", 12, anchor="start")
-    step_down(canvas, 274, "norm", "LayerNorm", "ch. 6")
+    side(canvas, 223, "ch. 5")
+    canvas.text(270, 255, "added once", "muted", 13, anchor="start")
+    canvas.box(60, 264, 240, 34, "norm", "LayerNorm")
+    side(canvas, 281, "ch. 6")
 
 
 def draw_layer(canvas: Canvas) -> None:
     """The part that repeats: sums and norms come after each part."""
-    canvas.frame(20, 330, 326, 268)
-    canvas.text(340, 344, "× n", "ink", 15, anchor="end", weight="600")
-    canvas.arrow([(180, 308), (180, 352)])
-    canvas.box(60, 352, 240, 54, "attention", "", size=14)
-    canvas.text(180, 369, "attention: q, k, v", "ink", 14, weight="600")
-    canvas.text(180, 389, "heads, output projection", "ink", 13)
-    canvas.text(352, 379, "ch. 7, 8", "muted", 12, anchor="start")
-    step_down(canvas, 424, "norm", "add, then LayerNorm", "ch. 9")
-    canvas.arrow([(180, 340), (36, 340), (36, 441), (60, 441)])
-    canvas.arrow([(180, 458), (180, 480)])
-    canvas.box(60, 480, 240, 44, "feed-forward", "", size=14)
-    canvas.text(
-        180, 502, "feed-forward: up, GELU, down", "ink", 14, weight="600"
+    canvas.frame(24, 314, 322, 266)
+    canvas.text(338, 329, "layer, × n", "ink", 14, anchor="end", weight="600")
+    side(canvas, 329, "ch. 11")
+    canvas.arrow([(180, 298), (180, 346)])
+    canvas.box(
+        60,
+        346,
+        240,
+        48,
+        "attention",
+        "attention: query, key, value,\nheads, output projection",
     )
-    canvas.text(352, 502, "ch. 10", "muted", 12, anchor="start")
-    step_down(canvas, 544, "norm", "add, then LayerNorm", "ch. 9")
-    canvas.arrow([(180, 468), (36, 468), (36, 561), (60, 561)])
+    side(canvas, 370, "ch. 7, 8")
+    step_down(canvas, 408, "norm", "add, then LayerNorm", "ch. 9")
+    canvas.arrow([(180, 332), (40, 332), (40, 425), (60, 425)])
+    canvas.arrow([(180, 442), (180, 472)])
+    canvas.box(
+        60, 472, 240, 34, "feed-forward", "feed-forward: up, GELU, down"
+    )
+    side(canvas, 489, "ch. 10")
+    step_down(canvas, 520, "norm", "add, then LayerNorm", "ch. 9")
+    canvas.arrow([(180, 456), (40, 456), (40, 537), (60, 537)])
 
 
 def draw_heads(canvas: Canvas) -> None:
     """Masked words on the left, the next sentence on the right."""
-    canvas.arrow([(180, 578), (180, 612), (120, 612), (120, 626)])
-    canvas.arrow([(180, 578), (180, 612), (318, 612), (318, 626)])
-    for number, label in enumerate(
-        ["dense", "GELU", "LayerNorm", "decoder, tied, + bias"]
-    ):
-        y = 628 + 46 * number
-        kind = "norm" if label == "LayerNorm" else "logit"
-        canvas.box(20, y, 200, 32, kind, label, size=14)
-        canvas.arrow([(120, y + 32), (120, y + 45)])
-    canvas.box(20, 812, 200, 32, "logit", "logits", size=14)
-    canvas.arrow([(120, 844), (120, 857)])
-    canvas.box(20, 858, 200, 32, "logit", "softmax: ranked words", size=14)
-    canvas.text(228, 780, "ch. 13", "muted", 13, anchor="start")
-    canvas.box(250, 628, 136, 32, "hidden", "[CLS]: pooler", size=14)
-    canvas.arrow([(318, 660), (318, 673)])
-    canvas.box(250, 674, 136, 32, "logit", "follows?", size=14)
-    canvas.text(318, 722, "ch. 14", "muted", 13)
+    for x in (120, 324):
+        canvas.arrow([(180, 554), (180, 596), (x, 596), (x, 614)])
+    canvas.text(126, 606, "each token", "muted", 13, anchor="start")
+    canvas.text(318, 606, "[CLS]", "muted", 13, anchor="end")
+    parts = (
+        ("logit", "dense"),
+        ("logit", "GELU"),
+        ("norm", "LayerNorm"),
+        ("logit", "decoder and bias"),
+        ("logit", "logits"),
+        ("ink", "softmax: ranked words"),
+    )
+    for number, (kind, label) in enumerate(parts):
+        y = 614 + 44 * number
+        canvas.box(24, y, 192, 32, kind, label)
+        if number:
+            canvas.arrow([(120, y - 12), (120, y)])
+    canvas.text(224, 718, "ch. 13", "muted", 13, anchor="start")
+    # The decoder's weights are the word embeddings.
+    canvas.arrow([(24, 223), (8, 223), (8, 762), (24, 762)], "hidden", True)
+    canvas.text(224, 754, "weights tied to the", "muted", 13, anchor="start")
+    canvas.text(224, 770, "word embeddings", "muted", 13, anchor="start")
+    canvas.box(254, 614, 140, 42, "hidden", "pooler:\ndense, tanh")
+    canvas.arrow([(324, 656), (324, 668)])
+    canvas.box(254, 668, 140, 42, "logit", "does the second\npart follow?")
+    canvas.text(324, 724, "ch. 14", "muted", 13)
 
 
 def drawings() -> dict[str, str]:

@@ -29,7 +29,7 @@ LOGIT, LOSS, HIGHLIGHT = (
 )
 
 NAMES = {light: name for name, (light, _) in PALETTE.items()}
-FULL_WITH_VALUES = 0.5  # the fullest colour that ink is readable on
+FULL_WITH_VALUES = 0.4  # the fullest colour that ink is readable on
 WIDEST = 6.4  # inches; a wider figure scrolls in a box of its own
 
 STYLE: dict[Any, Any] = {
@@ -37,7 +37,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "bookkit",
     "image.composite_image": False,
     "figure.figsize": (5.6, 3.0),
-    "font.size": 9.5,
+    "font.size": 10,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -194,7 +194,7 @@ def heatmap(
         matrix: `[rows, columns]` numbers.
         signed: Negative numbers take a second colour.
         values: Write the numbers into the cells, whose colour is then at
-            most half as full, so that they can be read.
+            most FULL_WITH_VALUES full, so that they can be read.
         vmax: The number that gets the full colour; the largest, if None.
     """
     matrix = np.asarray(matrix, dtype=float)

@@ -21,7 +21,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "head": ("#a33525", "#fb9a8b"),
     "attention": ("#c2410c", "#ff9466"),
     "feed-forward": ("#01583b", "#5be0a9"),
-    "norm": ("#514281", "#ccc6fe"),
+    "norm": ("#55407e", "#ccc6fe"),
     "logit": ("#9a497d", "#cd91be"),
     "loss": ("#9a2d5c", "#fecde3"),
     "highlight": ("#b60118", "#fd7e76"),
