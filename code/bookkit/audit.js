@@ -34,7 +34,7 @@ globalThis.Audit = (() => {
       .filter((e) => /^#\|/m.test(e.textContent))
       .map((e) => short(e.textContent)),
     cells: all("article div.cell").length,
-    notebooks: all('a[href$=".ipynb"]').length,
+    notebooks: all('a[href$=".ipynb"]:not([href^="http"])').length,
   });
 
   // Everything that is folded or in a menu is opened; colours are judged at
