@@ -276,6 +276,10 @@ def test_a_folder_without_vocabulary_is_refused(tmp_path):
     [
         ({"mask_token": "<mask>"}, "mask_token is '<mask>', this tokenizer"),
         ({"padding_side": "left"}, "padding_side is 'left', this tokenizer"),
+        (
+            {"tokenizer_class": "BertJapaneseTokenizer"},
+            "tokenizer_class is 'BertJapaneseTokenizer', this tokenizer knows",
+        ),
         ({"additional_special_tokens": ["<e1>"]}, "'<e1>' is added to the"),
         (
             {"added_tokens_decoder": {"7": {"content": "[X]"}}},
@@ -298,6 +302,18 @@ def test_usual_settings_of_saved_checkpoints_are_taken(tmp_path):
     }
     folder = folder_with(tmp_path, settings=settings)
     assert BertTokenizer.from_pretrained(folder).model_max_length is None
+
+
+def test_a_vocabulary_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
+    refuse(tmp_path, "vocab.txt is not UTF-8: ")
+
+
+def test_another_normalizer_is_refused(tmp_path):
+    folder = folder_with(tmp_path)
+    text = '{"normalizer": {"type": "Lowercase"}}'
+    (folder / "tokenizer.json").write_text(text)
+    refuse(folder, "a normalizer of type 'Lowercase', wanted 'BertNorm")
 
 
 def test_two_files_that_disagree_are_refused(tmp_path):
@@ -369,6 +385,12 @@ def test_padding_needs_to_know_how_far(ours):
     endless = BertTokenizer(ours.vocab)
     with pytest.raises(ValueError, match="'max_length' without max_length"):
         endless("a", padding="max_length")
+
+
+def test_a_batch_is_not_decoded_as_one_text(ours):
+    batch = ours(["hello", "world"], return_tensors="pt")["input_ids"]
+    with pytest.raises(ValueError, match="found a batch of 2 rows, wanted"):
+        ours.decode(batch)
 
 
 @pytest.mark.parametrize("number", [-1, 30522])

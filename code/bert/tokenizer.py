@@ -27,8 +27,12 @@ def read_vocab(folder: Path) -> dict[str, int]:
     path = folder / "vocab.txt"
     if not path.is_file():
         return read_tokenizer_json(folder / "tokenizer.json")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from None
     # Not splitlines(): a token may itself be a rare line separator.
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = text.removesuffix("\n").split("\n")
     vocab = {token: index for index, token in enumerate(lines)}
     for index, token in enumerate(lines):
         if vocab[token] != index:
@@ -91,15 +95,16 @@ SETTINGS = (
     "model_max_length",
     "clean_up_tokenization_spaces",
 )
-# What this tokenizer always does, should tokenizer_config.json name it.
+# What tokenizer_config.json may say about the rest, if it says anything.
 FIXED_SETTINGS = {
-    "pad_token": "[PAD]",
-    "unk_token": UNKNOWN,
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-    "padding_side": "right",
-    "truncation_side": "right",
+    "tokenizer_class": ("BertTokenizer", "BertTokenizerFast"),
+    "pad_token": ("[PAD]",),
+    "unk_token": (UNKNOWN,),
+    "cls_token": ("[CLS]",),
+    "sep_token": ("[SEP]",),
+    "mask_token": ("[MASK]",),
+    "padding_side": ("right",),
+    "truncation_side": ("right",),
 }
 
 
@@ -111,13 +116,14 @@ def read_settings(folder: Path) -> dict:
     """
     path = folder / "tokenizer_config.json"
     stored = read_json(path) if path.is_file() else {}
-    for name, wanted in FIXED_SETTINGS.items():
-        found = stored.get(name, wanted)
+    for name, known in FIXED_SETTINGS.items():
+        found = stored.get(name, known[0])
         if isinstance(found, dict):  # a token with its own small settings
             found = found.get("content")
-        if found != wanted:
+        if found not in known:
             raise ValueError(
-                f"{path}: {name} is {found!r}, this tokenizer knows {wanted!r}"
+                f"{path}: {name} is {found!r}, this tokenizer knows "
+                + " or ".join(map(repr, known))
             )
     settings = {name: stored[name] for name in SETTINGS if name in stored}
     refuse_other_tokens(stored, path)
@@ -157,6 +163,12 @@ def refuse_contradiction(stored: dict, path: Path) -> None:
     if not path.is_file():
         return
     other = read_json(path).get("normalizer") or {}
+    kind = other.get("type", "BertNormalizer")
+    if kind != "BertNormalizer":
+        raise ValueError(
+            f"{path}: found a normalizer of type {kind!r}, "
+            "wanted 'BertNormalizer'"
+        )
     for name, (their_name, default) in TWO_NAMES.items():
         found, wanted = other.get(their_name), stored.get(name, default)
         if their_name in other and found != wanted:
@@ -409,6 +421,10 @@ class BertTokenizer:
         """Turn ids into a text; what cleaning took away stays lost."""
         if isinstance(ids, Tensor):
             ids = ids.tolist()
+        if len(ids) and isinstance(ids[0], Sequence):
+            raise ValueError(
+                f"decode: found a batch of {len(ids)} rows, wanted one row"
+            )
         if skip_special_tokens:
             ids = [index for index in ids if index not in self.all_special_ids]
         tokens = self.look_up(ids)
