@@ -359,6 +359,26 @@ def test_the_search_knows_the_glossary(book):
     assert glossary_terms(book) == ["half"]
 
 
+def test_the_audit_finds_a_term_that_the_search_does_not(book, tmp_path):
+    root = tmp_path / "html"
+    shutil.copytree(book, root)
+    for path in root.rglob("*.html"):
+        if path.name not in ("search.html", "glossary.html"):
+            path.unlink()
+    glossary = root / "book" / "glossary.html"
+    text = glossary.read_text("utf-8")
+    assert '<dt id="term-half">half<' in text
+    text = text.replace('"term-half">half<', '"term-half">unheard<')
+    glossary.write_text(text, "utf-8")
+    found = [key for key in audit(root).faults if key[0] == "search"]
+    assert found == [("search", "search.html", "'unheard' finds nothing")]
+
+
+def test_an_empty_folder_is_no_book(tmp_path):
+    with pytest.raises(FileNotFoundError, match="build the book first"):
+        audit(tmp_path)
+
+
 def test_figures_take_their_colours_from_the_palette(book):
     from bookkit.palette import PALETTE
 
