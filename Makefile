@@ -33,7 +33,7 @@ book-base: .venv/ready
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), sys.version"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.txt
-	$(BIN)/python -m pip install --no-deps -e .
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
 tangle: .venv/ready
