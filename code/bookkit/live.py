@@ -19,6 +19,7 @@ import json
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ from bookkit.widgets import Widget, table, tokenizer_data, vocabulary
 PAGE = "live"  # the page, by the end of its name, that needs the parts
 LIMIT = 64_000_000  # bytes: what a page should ask of a phone at most
 LONGEST = 64  # tokens that the page takes
+LARGEST = 127  # of the whole numbers that stand for weights
+STEPS = 2 * LARGEST  # into which half a step either way is cut
 
 
 # --- rounding --------------------------------------------------------------
@@ -39,11 +42,11 @@ LONGEST = 64  # tokens that the page takes
 
 def rounded(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the scales, the int8 numbers and what they leave over."""
-    scale = np.abs(matrix).max(axis=1, keepdims=True) / np.float32(127)
+    scale = np.abs(matrix).max(axis=1, keepdims=True) / np.float32(LARGEST)
     scale[scale == 0] = 1.0  # a row of zeros
     exact = matrix / scale
     coarse = np.rint(exact)
-    rest = np.rint((exact - coarse) * 254)
+    rest = np.rint((exact - coarse) * STEPS)
     return scale[:, 0], coarse.astype(np.int8), rest.astype(np.int8)
 
 
@@ -54,7 +57,7 @@ def rounded_model(model: BertForMaskedLM, fine: bool) -> BertForMaskedLM:
         for weight in copied.parameters():
             if weight.dim() == 2:
                 scale, coarse, rest = rounded(weight.numpy())
-                numbers = coarse + (rest / np.float32(254) if fine else 0)
+                numbers = coarse + (rest / np.float32(STEPS) if fine else 0)
                 weight.copy_(torch.from_numpy(scale[:, None] * numbers))
     return copied
 
@@ -129,6 +132,7 @@ class Export:
         name: The name of the model in the page.
         asked: The name of the checkpoint that the book is made with.
         reason: Why that one is not in the page, or None.
+        folder: Where the files go, below the built pages.
         files: What to write, by file name.
         manifest: What the page must know before it loads anything.
     """
@@ -146,7 +150,7 @@ class Export:
         words = vocabulary(self.tokenizer)
         self.files["words.js"] = words
         config = self.model.config
-        self.manifest = {
+        self.manifest: dict[str, Any] = {
             "name": self.name,
             "instead": self.instead(),
             "config": {
@@ -161,7 +165,8 @@ class Export:
             "words": {"file": "words.js", "bytes": len(words.encode())},
             "tokenizer": tokenizer_data(self.tokenizer),
         }
-        self.manifest["folder"] = f"_static/live/{self.fingerprint()}"
+        self.folder = f"_static/live/{self.fingerprint()}"
+        self.manifest["folder"] = self.folder
 
     def instead(self) -> str | None:
         """Say that another model is in the page than the book's, and why."""
@@ -200,7 +205,7 @@ class Export:
 
     def write(self, built: Path) -> Path:
         """Write the files into a folder of built pages."""
-        folder = built / self.manifest["folder"]
+        folder = built / self.folder
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             script = as_script(name, content)
@@ -241,8 +246,8 @@ def view(text: str) -> Widget:
         ["word", "probability"],
         [[guess.token, f"{guess.probability:.3f}"] for guess in guesses],
     )
-    if made.reason:
-        fallback = f"<p>{escape(made.instead())}</p>{fallback}"
+    if instead := made.instead():
+        fallback = f"<p>{escape(instead)}</p>{fallback}"
     scripts = [
         "widget-base.js", "wordpiece.js", "attention-view.js",
         "bert-engine.js", "weight-parts.js", "live-bert.js",
@@ -260,7 +265,7 @@ def write_parts(app, exception) -> None:
     made = export(checkpoint_path())
     built = Path(app.outdir)
     page = next(built.rglob(f"{PAGE}.html")).read_text("utf-8")
-    if made.manifest["folder"] not in page:
+    if made.folder not in page:
         raise ExtensionError(
             f"{PAGE}.html was made for other weights than {made.name}'s: "
             "remove the build folder and build again"

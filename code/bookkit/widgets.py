@@ -72,6 +72,13 @@ class Widget:
         return f"<{self.tag} with {size:,} bytes of data>"
 
 
+@dataclass
+class TraceWidget(Widget):
+    """The widget that follows one number, with all its sums."""
+
+    trace: Trace
+
+
 def table(caption: str, header: list[str], rows: list[list]) -> str:
     """Return an accessible table; the first column names each row."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
@@ -312,7 +319,9 @@ def reachable(trace: Trace) -> set[str]:
     return found
 
 
-def trace_view(model, tokenizer, text: str = EXAMPLE, top_k: int = 3):
+def trace_view(
+    model, tokenizer, text: str = EXAMPLE, top_k: int = 3
+) -> TraceWidget:
     """Follow the logits of the likeliest words back to the embeddings.
 
     The object's `trace` has every step; `trace.error` is the largest
@@ -346,9 +355,8 @@ def trace_view(model, tokenizer, text: str = EXAMPLE, top_k: int = 3):
         },
     }
     scripts = ["widget-base.js", "trace-view.js"]
-    widget = Widget("trace-view", data, trace_table(trace), scripts)
-    widget.trace = trace
-    return widget
+    fallback = trace_table(trace)
+    return TraceWidget("trace-view", data, fallback, scripts, trace)
 
 
 def trace_table(trace: Trace) -> str:
