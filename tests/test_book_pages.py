@@ -1,5 +1,6 @@
 """The audit finds every kind of fault, and the book's own pages have none."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import pytest
 import yaml
 
 from bookkit.audit import audit, glossary_terms
-from bookkit.audit_files import BUDGET
+from bookkit.audit_files import BUDGET, Page
+from bookkit.pdf import one_page, print_pdf
 
 ROOT = Path(__file__).parents[1]
 JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
@@ -372,6 +374,23 @@ def test_the_audit_finds_a_term_that_the_search_does_not(book, tmp_path):
     glossary.write_text(text, "utf-8")
     found = [key for key in audit(root).faults if key[0] == "search"]
     assert found == [("search", "search.html", "'unheard' finds nothing")]
+
+
+def test_links_between_chapters_stay_in_the_printed_book(book):
+    joined = Page(one_page(book / "book"))
+    assert set(joined.ids.values()) == {1}
+    inner = {link[1:] for link in joined.links if link.startswith("#")}
+    assert {"01-halving--halving-code", "glossary--term-half"} <= inner
+    assert inner <= joined.ids.keys()
+
+
+def test_the_book_is_printed(book, tmp_path):
+    print_pdf(book, tmp_path / "book.pdf")
+    content = (tmp_path / "book.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    # The landing page, a chapter, and three pages of reference.
+    assert len(re.findall(rb"/Type /Page\b", content)) >= 5
+    assert not (book / "book" / "printed.html").exists()
 
 
 def test_an_empty_folder_is_no_book(tmp_path):
