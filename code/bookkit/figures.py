@@ -263,7 +263,7 @@ def mosaic(
     # [layers, heads, rows, columns] -> [layers * rows, heads * columns]
     pour(ax, np.concatenate(np.concatenate(maps, axis=-2), axis=-1), colour)
     places = width * (np.arange(heads) + 0.5) - 0.5
-    ax.set_xticks(places, [str(n + 1) for n in range(heads)])
+    ax.set_xticks(places, [str(n) for n in range(heads)])
     places = height * (np.arange(layers) + 0.5) - 0.5
     ax.set_yticks(places, [str(n) for n in range(layers)])
     ax.tick_params(length=0)
