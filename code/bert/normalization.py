@@ -162,7 +162,7 @@ def span_of_letters(first: str, last: str) -> str:
     return "".join(map(chr, range(ord(first), ord(last) + 1)))
 
 
-# Capitals of Unicode 15 to 17, which an older Python does not know.
+# Capitals younger than Unicode 14, which Python 3.11 does not know.
 LATER_CAPITALS = str.maketrans(
     "\u1c89\ua7cb\ua7cc\ua7ce\ua7d2\ua7d4\ua7da\ua7dc"
     + span_of_letters("\U00010d50", "\U00010d65")
