@@ -16,7 +16,7 @@ HTML = $(OUT)/_build/html
 LINTED = code tests benchmarks book/_ext
 
 .NOTPARALLEL:
-.PHONY: book book-base tangle drawings check pytest audit test pdf bench \
+.PHONY: book book-base tangle drawings live-picture check pytest audit test pdf bench \
         pocket-bert clean
 
 book: .venv/ready tangle
@@ -41,6 +41,10 @@ tangle: .venv/ready
 
 drawings: .venv/ready
 	$(RUN) -m bookkit.drawing
+
+# The landing page's pictures of the live page; after `make book`.
+live-picture: .venv/ready
+	$(RUN) -m bookkit.live_picture $(HTML)
 
 check: .venv/ready
 	$(RUN) -m bookkit.tangle --check

@@ -2,9 +2,12 @@
 
 import re
 import shutil
+import struct
 from pathlib import Path
 
-IMAGE = re.compile(r'<img(?=[^>]*? src="([^"]+\.svg)")(?![^>]*? width=)')
+IMAGE = re.compile(
+    r'<img(?=[^>]*? src="([^"]+\.(?:svg|png))")(?![^>]*? width=)'
+)
 SVG_SIZE = re.compile(r"viewBox=['\"][\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)")
 BODY = [
     # docutils: doc-biblioentry is deprecated, and no child of role=list.
@@ -34,22 +37,32 @@ def clean_body(app, pagename, templatename, context, doctree) -> None:
 
 
 def size_images(app, pagename, templatename, context, doctree) -> None:
-    """Say how large a drawing is, so that the text below it stays put."""
+    """Say how large a picture is, so that the text below it stays put."""
     sources = {
-        name: app.srcdir / source
+        name: Path(app.srcdir) / source
         for source, (_, name) in app.env.images.items()
     }
 
     def with_size(found: re.Match) -> str:
         source = sources.get(found[1].rpartition("/")[2])
-        size = source and SVG_SIZE.search(source.read_text("utf-8"))
+        size = source and size_of(source)
         if not size:
             return found[0]
-        width, height = (round(float(number)) for number in size.groups())
-        return f'<img width="{width}" height="{height}"'
+        return f'<img width="{size[0]}" height="{size[1]}"'
 
     if context.get("body"):
         context["body"] = IMAGE.sub(with_size, context["body"])
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture, where its file says them."""
+    content = path.read_bytes()
+    if path.suffix == ".png":
+        # A PNG's header: 8 bytes that mark it, 8 of the first chunk's
+        # length and name, then both sizes.
+        return struct.unpack(">II", content[16:24])
+    found = SVG_SIZE.search(content.decode("utf-8"))
+    return found and (round(float(found[1])), round(float(found[2])))
 
 
 def drop_repeated_scripts(app, pagename, templatename, context, doctree):
