@@ -333,10 +333,10 @@ def test_attention_by_keyboard(open_page, views):
     page.keyboard.press("ArrowDown")
     text = page.locator("attention-view .looks").inner_text()
     assert text.startswith(f"Layer 3, head 5: {tokens[3]} looks at")
-    best = np.sort(weights[2, 4, 3])[::-1][:4]
+    best = np.sort(weights[3, 5, 3])[::-1][:4]
     found = [float(weight) for _, weight in described(text)]
     assert found == pytest.approx(best, abs=0.0051)
-    own = weights[2, 4, 3][np.array(view.data["segments"]) == 0].sum()
+    own = weights[3, 5, 3][np.array(view.data["segments"]) == 0].sum()
     said = float(re.search(r"own sentence (\d\.\d\d)", text)[1])
     assert said == pytest.approx(min(own, 1), abs=0.0051)
 

@@ -93,7 +93,7 @@
     makeControls() {
       const choice = (name, count) => {
         const options = Array.from({ length: count }, (_, i) =>
-          make("option", { value: i }, String(i + 1)));
+          make("option", { value: i }, String(i)));
         const select = make("select", {
           onchange: () => this.choose({ [name]: Number(select.value) }),
         }, ...options);
@@ -121,10 +121,10 @@
       const label = (text) => make("span", { "aria-hidden": true }, text);
       maps.append(label(""));
       for (let head = 0; head < this.heads; head++)
-        maps.append(label(String(head + 1)));
+        maps.append(label(String(head)));
       this.buttons = [];
       for (let layer = 0; layer < this.layers; layer++) {
-        maps.append(label(String(layer + 1)));
+        maps.append(label(String(layer)));
         for (let head = 0; head < this.heads; head++)
           maps.append(this.makeMap(layer, head));
       }
@@ -134,7 +134,7 @@
 
     makeMap(layer, head) {
       const n = this.tokens.length;
-      const name = `Layer ${layer + 1}, head ${head + 1}`;
+      const name = `Layer ${layer}, head ${head}`;
       const button = make("button", {
         type: "button", title: name, "aria-label": name,
         onclick: () => this.choose({ layer, head }),
@@ -187,7 +187,7 @@
     title(place) {
       const { layer, head } = place;
       const pinned = this.pinned === place ? " (pinned)" : "";
-      return `Layer ${layer + 1}, head ${head + 1}${pinned}`;
+      return `Layer ${layer}, head ${head}${pinned}`;
     }
 
     makeLarge(place) {

@@ -259,14 +259,14 @@
       const { position, name } = this.watched();
       const column = (name) => make("th", { scope: "col" }, name);
       const layers = make("table", { className: "layers" },
-        make("thead", {}, make("tr", {}, column("Layer"),
+        make("thead", {}, make("tr", {}, column("Layers passed"),
           column("Word"), column("Turned by"),
           column("The vectors, a line for each token"))),
         this.layerRows);
       this.results.replaceChildren(
         this.masksBox,
         heading("From layer to layer"),
-        make("p", { className: "note" }, "Layer 0 is the embeddings. Word: "
+        make("p", { className: "note" }, "0 is the embeddings. Word: "
           + "what the head would say if the model ended here. Turned by: "
           + "the angle between this vector and the one a layer earlier. "
           + `Both are those of ${name}, token ${position + 1}.`),

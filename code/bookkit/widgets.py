@@ -152,8 +152,8 @@ def attention_view(
     tokens: list[str],
     attentions,
     segments: list[int] | None = None,
-    layer: int = 1,
-    head: int = 1,
+    layer: int = 0,
+    head: int = 0,
 ) -> Widget:
     """Show where each head of each layer looks.
 
@@ -162,8 +162,8 @@ def attention_view(
         attentions: What the model returns: one tensor
             `[1, heads, seq, seq]` for each layer.
         segments: 0 for each token of the first sentence, 1 for the second.
-        layer: The layer to begin with, counted from 1.
-        head: The head to begin with, counted from 1.
+        layer: The layer to begin with, counted from 0.
+        head: The head to begin with, counted from 0.
 
     Raises:
         ValueError: The weights do not fit the tokens.
@@ -181,12 +181,12 @@ def attention_view(
         "segments": list(segments) if segments is not None else [0] * seq,
         "layers": layers,
         "heads": heads,
-        "layer": layer - 1,
-        "head": head - 1,
+        "layer": layer,
+        "head": head,
         "weights": base64.b64encode(whole.tobytes()).decode(),
     }
     fallback = attention_figure(
-        tokens, weights[layer - 1, head - 1], layer, head
+        tokens, weights[layer, head], layer, head
     )
     scripts = ["widget-base.js", "attention-view.js"]
     return Widget("attention-view", data, fallback, scripts)
