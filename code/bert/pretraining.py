@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bert.heads import IGNORED, BertForPreTraining, label_loss
 
 
-# book/18-pretraining.md: Pretraining
+# book/18-pretraining.md: Loss where something is asked
 def pretraining_losses(
     model: BertForPreTraining, batch: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor | None]:
@@ -44,6 +44,7 @@ def pretraining_losses(
     )
 
 
+# book/18-pretraining.md: How fast
 @dataclass(frozen=True)
 class Settings:
     """How to train. The defaults are BERT's own (appendix A.2).
@@ -107,6 +108,7 @@ def parameter_groups(
     ]
 
 
+# book/18-pretraining.md: One step
 @dataclass(frozen=True)
 class Report:
     """What one step did.
@@ -169,6 +171,7 @@ class Trainer:
         return Report(words.item(), heard, rate, length.item())
 
 
+# book/18-pretraining.md: Stop and go on
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], notes: dict[str, str]
 ) -> None:
