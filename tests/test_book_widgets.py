@@ -112,7 +112,7 @@ def views(tokenizer, model):
     return {
         "tokenizer-view": widgets.tokenizer_view(tokenizer),
         "attention-view": widgets.attention_view(
-            tokens, out.attentions, segments, layer=2, head=3
+            tokens, out.attentions, segments, layer=1, head=2
         ),
         "trace-view": widgets.trace_view(model, tokenizer),
     }
@@ -325,18 +325,18 @@ def test_attention_by_keyboard(open_page, views):
     weights, tokens = weights_of(view), view.data["tokens"]
     page = open_page(view._repr_html_())
     # Two heads to the right and one layer down, then the next word.
-    page.get_by_role("button", name="Layer 2, head 3", exact=True).focus()
+    page.get_by_role("button", name="Layer 1, head 2", exact=True).focus()
     for key in ["ArrowRight", "ArrowRight", "ArrowDown", "Enter"]:
         page.keyboard.press(key)
     rows = page.locator("attention-view tbody button")
     rows.nth(2).focus()
     page.keyboard.press("ArrowDown")
     text = page.locator("attention-view .looks").inner_text()
-    assert text.startswith(f"Layer 3, head 5: {tokens[3]} looks at")
-    best = np.sort(weights[3, 5, 3])[::-1][:4]
+    assert text.startswith(f"Layer 2, head 4: {tokens[3]} looks at")
+    best = np.sort(weights[2, 4, 3])[::-1][:4]
     found = [float(weight) for _, weight in described(text)]
     assert found == pytest.approx(best, abs=0.0051)
-    own = weights[3, 5, 3][np.array(view.data["segments"]) == 0].sum()
+    own = weights[2, 4, 3][np.array(view.data["segments"]) == 0].sum()
     said = float(re.search(r"own sentence (\d\.\d\d)", text)[1])
     assert said == pytest.approx(min(own, 1), abs=0.0051)
 
@@ -344,11 +344,11 @@ def test_attention_by_keyboard(open_page, views):
 def test_attention_by_touch_and_two_heads_compared(open_page, views):
     page = open_page(views["attention-view"]._repr_html_(), **PHONE)
     page.get_by_role("button", name="Pin, to compare").tap()
-    page.get_by_role("button", name="Layer 1, head 2", exact=True).tap()
+    page.get_by_role("button", name="Layer 0, head 1", exact=True).tap()
     captions = page.locator("attention-view .large caption")
     assert captions.all_inner_texts() == [
-        "Layer 2, head 3 (pinned)",
-        "Layer 1, head 2",
+        "Layer 1, head 2 (pinned)",
+        "Layer 0, head 1",
     ]
     page.locator(".large table").nth(1).locator("tbody button").nth(4).tap()
     word = views["attention-view"].data["tokens"][4]
