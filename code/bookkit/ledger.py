@@ -16,7 +16,6 @@ from torch import Tensor
 
 from bert import BertForPreTraining
 from bert.attention import attention_weights, join_heads, split_heads
-from bert.encoder import Layer
 
 FLOAT32 = torch.finfo(torch.float32).eps
 
@@ -104,8 +103,8 @@ class Ledger:
         """Compare every operation on one batch without padding."""
         found = self.model(**batch, output_hidden_states=True)
         self.embeddings(batch["input_ids"], batch["token_type_ids"])
-        for number, layer in enumerate(self.model.bert.layers):
-            self.layer(number, layer, found.hidden_states[number])
+        for number in range(self.model.config.num_hidden_layers):
+            self.layer(number, found.hidden_states[number])
         self.heads(found.hidden_states[-1])
         self.whole(found, batch)
         return list(self.entries.values())
@@ -139,9 +138,10 @@ class Ledger:
             ours.embeddings(ids, segments),
         )
 
-    def layer(self, number: int, ours: Layer, x: Tensor) -> None:
+    def layer(self, number: int, x: Tensor) -> None:
         """All operations of one layer, on what enters it."""
-        exact = self.exact.bert.layers[number]
+        ours: Any = self.model.bert.layers[number]
+        exact: Any = self.exact.bert.layers[number]
         theirs = self.referee.bert.encoder.layer[number]
         hidden, inner = x.shape[-1], ours.feed_forward.up.weight.shape[0]
         own, right = ours.attention, exact.attention
@@ -155,7 +155,7 @@ class Ledger:
                 getattr(right, name),
                 x,
             )
-        # Both rest on sums of sums, with softmax, which is steep, between them.
+        # Both rest on sums of sums, with a steep softmax between them.
         self.compare(
             "attention weights",
             4 * hidden,

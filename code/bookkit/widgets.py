@@ -185,9 +185,7 @@ def attention_view(
         "head": head,
         "weights": base64.b64encode(whole.tobytes()).decode(),
     }
-    fallback = attention_figure(
-        tokens, weights[layer, head], layer, head
-    )
+    fallback = attention_figure(tokens, weights[layer, head], layer, head)
     scripts = ["widget-base.js", "attention-view.js"]
     return Widget("attention-view", data, fallback, scripts)
 
