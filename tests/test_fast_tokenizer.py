@@ -1,0 +1,192 @@
+"""The fast tokenizer gives the plain one's ids, whatever the text."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bert import BertTokenizer, fast_tokenizer
+from bert.fast_tokenizer import BertTokenizerFast, Remembered
+from bert.tokenizer import SPECIAL_TOKENS
+
+POCKET = Path(__file__).resolve().parents[1] / "models" / "pocket-bert"
+PLAIN = BertTokenizer.from_pretrained(POCKET)
+FAST = BertTokenizerFast.from_pretrained(POCKET)
+
+SENTENCES = {
+    "English": "Don't panic: the doctor's re-entry cost $3.50 (or more)!",
+    "German": "Übermäßig große Straßen führen über Köln nach Osnabrück.",
+    "French": "Où est-ce que l'élève a posé son cœur déçu, à Noël ?",
+    "Turkish": "İstanbul'da IŞIK çok güzel, ığdır'da da öyle.",
+    "Greek": "Ο Οδυσσέας γύρισε στην Ιθάκη· ΟΔΟΣ, ὁδός.",
+    "Russian": "Ёжик в тумане ищет йод и чай.",
+    "Arabic": "السَّلامُ عَلَيْكُم، كيف حالك؟",
+    "Hebrew": "בְּרֵאשִׁית בָּרָא, מה שלומך?",
+    "Hindi": "नमस्ते दुनिया, क्या हाल है?",
+    "Thai": "สวัสดีชาวโลก น้ำใจ",
+    "Chinese": "今天天气很好，我们去公园吧。Python真好",
+    "Japanese": "吾輩は猫である。ガギグゲゴ、がぎぐげご。",
+    "Korean": "안녕하세요 세계, 한국어 띄어쓰기.",
+    "Vietnamese": "Tiếng Việt có nhiều dấu: ệ, ậ, ỗ, ữ.",
+    "emoji": "ok👍🏽 family👨‍👩‍👧 flag🇩🇪 1️⃣",
+}
+ODD = [
+    *SPECIAL_TOKENS,
+    "a[MASK]b[SEP][SEP]c[mask][MA\x0bSK]",
+    "[UNK][CLS",
+    "[[MASK]]",
+    "",
+    " \t\n\r ",
+    "\x0b\x0c\x1c\x1d\x1e\x1f\x85",
+    "page one\x0cpage two\x85three\x1cfour",
+    "a\u00a0b\u1680c\u2000d\u2028e\u202ff\u205fg\u3000h\u200bi\ufeffj",
+    "a" * 100 + " " + "a" * 101,
+    "x," * 200,
+    "a\u0301\u0323 a\u0323\u0301 \u0301 \u302e\U0001d165 e\u302f\u302e",
+    "\0\ufffd\uffff",
+    "ﬁ ß ẞ ŉ ǰ Å Å K",
+    "##ly ##",
+]
+
+
+def same(texts: list[str], **options) -> None:
+    """Compare both tokenizers twice: what is remembered counts as well."""
+    wanted = PLAIN(texts, **options)
+    assert FAST(texts, **options) == wanted
+    assert FAST(texts, **options) == wanted
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_many_languages(language: str):
+    same([SENTENCES[language]])
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_texts(text: str):
+    same([text, "before " + text, text + "after"])
+
+
+def test_every_character_alone_and_between_letters():
+    texts = [
+        " ".join(f"{c}x{c} {c} y{c}z" for c in map(chr, range(start, end)))
+        for start, end in (
+            (0, 0x500),
+            (0x500, 0x1000),
+            (0x1E00, 0x2200),
+            (0x3000, 0x3200),
+            (0xFE00, 0xFFFF),
+            (0x1D100, 0x1D200),
+        )
+    ]
+    same(texts)
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_any_text(texts: list[str]):
+    same(texts)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([*SPECIAL_TOKENS, *ODD, " ", "\x0c", "e\u0301"]),
+            st.characters(exclude_categories=["Cs"]),
+        ),
+        max_size=20,
+    ).map("".join)
+)
+@settings(max_examples=300, deadline=None)
+def test_mixtures(text: str):
+    same([text])
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"do_lower_case": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"strip_accents": False},
+        {"tokenize_chinese_chars": False},
+    ],
+    ids=str,
+)
+def test_other_settings(choice: dict):
+    plain = BertTokenizer(PLAIN.vocab, **choice)
+    fast = BertTokenizerFast(PLAIN.vocab, **choice)
+    for text in [*SENTENCES.values(), *ODD]:
+        assert fast.encode(text) == plain.encode(text), text
+
+
+def test_equals_transformers():
+    from transformers import BertTokenizer as Theirs
+
+    theirs = Theirs.from_pretrained(POCKET)
+    texts = [*SENTENCES.values(), *ODD]
+    assert FAST(texts)["input_ids"] == theirs(texts)["input_ids"]
+
+
+def test_a_small_vocabulary(small: dict[str, Path]):
+    plain = BertTokenizer.from_pretrained(small["published"])
+    fast = BertTokenizerFast.from_pretrained(small["published"])
+    texts = [*SENTENCES.values(), *ODD]
+    assert fast(texts)["input_ids"] == plain(texts)["input_ids"]
+
+
+def test_all_options_are_inherited():
+    texts, pairs = list(SENTENCES.values()), list(SENTENCES.values())[::-1]
+    same(texts, text_pair=pairs)
+    same(texts, text_pair=pairs, truncation=True, max_length=17)
+    same(texts, padding=True)
+    assert FAST.tokenize(texts[0]) == PLAIN.tokenize(texts[0])
+    assert FAST.decode(FAST.encode(texts[0])) == PLAIN.decode(
+        PLAIN.encode(texts[0])
+    )
+
+
+def test_what_is_given_back_can_be_changed():
+    FAST.encode("rome").append(7)
+    FAST.ids("rome").clear()
+    assert FAST.encode("rome") == PLAIN.encode("rome")
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(ValueError, match="U\\+D800 at character 2"):
+        FAST("a \ud800b")
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fast_tokenizer, "LIMIT", 100)
+    fast = BertTokenizerFast(PLAIN.vocab)
+    for start in range(0, 1000, 50):
+        text = " ".join(f"w{n}" for n in range(start, start + 50))
+        assert fast.ids(text) == PLAIN.ids(text)
+        assert len(fast.known_chunks) <= 100
+        assert len(fast.known_words) <= 100
+        assert len(fast.characters) <= 100
+
+
+def test_long_chunks_are_not_kept():
+    fast = BertTokenizerFast(PLAIN.vocab)
+    fast.ids("a" * 65 + " " + "b" * 64)
+    assert list(fast.known_chunks) == ["b" * 64]
+
+
+def test_remembered_works_each_key_out_once():
+    asked = []
+
+    def double(key: int) -> int:
+        asked.append(key)
+        return 2 * key
+
+    known = Remembered(double, lambda key: key < 10)
+    assert [known[n] for n in (3, 4, 3, 11, 11)] == [6, 8, 6, 22, 22]
+    assert asked == [3, 4, 11, 11]
+
+
+def test_can_be_copied():
+    FAST.encode("rome")
+    text = SENTENCES["English"]
+    assert copy.deepcopy(FAST).encode(text) == PLAIN.encode(text)
