@@ -7,7 +7,7 @@ from bert.heads import BertForMaskedLM, BertForPreTraining
 from bert.model import BertModel
 from bert.tokenizer import BertTokenizer
 
-# book/15-the-package.md: The package
+# book/15-the-package.md: The modules
 __all__ = [
     "BertConfig",
     "BertForMaskedLM",

@@ -49,7 +49,6 @@ class PretrainedBert(nn.Module):
     """
 
     unused_tensors: list[str] = []
-    tied = True
 
     def __init__(self, config: BertConfig, initialize: bool = True):
         super().__init__()
@@ -58,6 +57,11 @@ class PretrainedBert(nn.Module):
         self.tie_weights()
         if initialize:
             initialize_weights(self, config.initializer_range)
+
+    @property
+    def tied(self) -> bool:
+        """Whether names in a file that stand for one tensor must agree."""
+        return True
 
     def build(self, config: BertConfig) -> None:
         """Make the modules; each model says which."""

@@ -50,7 +50,10 @@ class Pieces:
             )
         bracketed = {p for p in vocabulary if p[:1] == "[" and p[-1:] == "]"}
         return cls(
-            *(ids[piece] for piece in special),
+            pad=ids["[PAD]"],
+            cls=ids["[CLS]"],
+            sep=ids["[SEP]"],
+            mask=ids["[MASK]"],
             ordinary=tuple(ids[p] for p in vocabulary if p not in bracketed),
             continuing=frozenset(ids[p] for p in vocabulary if p[:2] == "##"),
         )

@@ -5,6 +5,7 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 
 from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
 from bert.wordpiece import CONTINUES, LONGEST_WORD
@@ -83,7 +84,7 @@ class CutWords:
         self.total += often * len(cut)
         for piece in cut:
             self.pieces[piece] += often
-        for pair in zip(cut, cut[1:]):
+        for pair in pairwise(cut):
             self.pairs[pair] += often
             self.words_with[pair].add(number)
             for piece in pair:
@@ -95,7 +96,7 @@ class CutWords:
         self.total -= often * len(cut)
         for piece in cut:
             self.pieces[piece] -= often
-        for pair in zip(cut, cut[1:]):
+        for pair in pairwise(cut):
             self.pairs[pair] -= often
             self.words_with[pair].discard(number)
 
