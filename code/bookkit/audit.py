@@ -337,14 +337,22 @@ class Round:
     def search(self) -> None:
         """Search for every term of the glossary."""
         terms = glossary_terms(self.root)
-        self.tab.goto(f"{self.base}search.html?q={terms[0]}")
+        address = f"{self.base}search.html"
+        self.tab.goto(f"{address}?q={terms[0]}")
         try:
-            self.tab.wait_for_selector("#search-results li", timeout=20_000)
+            self.tab.wait_for_function(
+                "() => typeof Search === 'object' && Search.hasIndex()",
+                timeout=20_000,
+            )
         except Error:
-            self.report("search", f"{terms[0]!r} finds nothing")
+            self.report("search", "the index does not load")
             return
-        for term in self.ask("unfound", terms):
+        unfound = self.ask("unfound", terms)
+        for term in unfound:
             self.report("search", f"{term!r} finds nothing")
+        if found := [term for term in terms if term not in unfound]:
+            self.tab.goto(f"{address}?q={found[0]}")
+            self.tab.wait_for_selector("#search-results li")
 
 
 def glossary_terms(root: Path) -> list[str]:
