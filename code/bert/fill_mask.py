@@ -55,7 +55,7 @@ def fill_mask(
         if not masked[row].any():
             raise ValueError(f"no {tokenizer.mask_token} in {sentence!r}")
     hidden = model.bert(**batch).last_hidden_state  # [batch, seq, hidden]
-    # Logits are dear: only the masked positions get any.
+    # Logits are costly: only the masked positions get any.
     logits = model.masked_words(hidden[masked])  # [masks, vocab]
     best = torch.softmax(logits, dim=-1).topk(top_k)
     guesses = iter(as_guesses(tokenizer, best.values, best.indices))
