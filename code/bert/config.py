@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 
-# book/04-opening-the-file.md: The configuration
+# book/04-opening-the-file.md: The configuration as an object
 @dataclass(frozen=True)
 class BertConfig:
     """The sizes and switches of one BERT model.
