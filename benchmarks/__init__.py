@@ -1,0 +1,4 @@
+"""What is timed, against what.
+
+`python -m benchmarks [subject ...]` prints one table for each subject.
+"""

@@ -1,0 +1,165 @@
+"""Whole passes in float32, with logits everywhere, at several shapes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.rivals import (
+    largest_difference,
+    onnx_runtime,
+    ours,
+    theirs,
+)
+from benchmarks.timing import Contender, compare
+from bert import engine
+
+SHAPES = {(1, 16): 15, (1, 128): 9, (8, 128): 3, (32, 128): 2}  # rounds
+TOLERANCE = 1e-5
+
+
+def run() -> list[dict]:
+    """One table for each shape."""
+    plain, sdpa, eager = ours(), theirs("sdpa"), theirs("eager")
+    fast = engine.optimize(plain)
+    runtime, runtime_int8 = onnx_runtime(), onnx_runtime(int8=True)
+    peak = peak_rates()
+    tables = []
+    for (batch, seq), rounds in SHAPES.items():
+        ids = torch.randint(
+            1000,
+            30000,
+            (batch, seq),
+            generator=torch.Generator().manual_seed(5),
+        )
+        mask = torch.ones_like(ids)
+
+        def medium(_: None, ids=ids, mask=mask) -> Tensor:
+            torch.set_float32_matmul_precision("medium")
+            logits = sdpa(ids, mask).logits
+            torch.set_float32_matmul_precision("highest")
+            return logits
+
+        def asked(_: None, ids=ids, mask=mask) -> Tensor:
+            states = fast.bert(ids, mask).last_hidden_state
+            return fast.masked_words(states[:, :1])
+
+        contenders = [
+            Contender(
+                "transformers, sdpa",
+                lambda _, i=ids, m=mask: sdpa(i, m).logits,
+                TOLERANCE,
+            ),
+            Contender(
+                "transformers, eager",
+                lambda _, i=ids, m=mask: eager(i, m).logits,
+                TOLERANCE,
+            ),
+            Contender("transformers, 'medium' products", medium, TOLERANCE),
+            Contender(
+                "ONNX Runtime",
+                lambda _, i=ids, m=mask: runtime(i, m),
+                TOLERANCE,
+                spins=True,
+            ),
+            Contender(
+                "ONNX Runtime, int8",
+                lambda _, i=ids, m=mask: runtime_int8(i, m),
+                TOLERANCE,
+                spins=True,
+            ),
+            Contender(
+                "bert, plain",
+                lambda _, i=ids, m=mask: plain(i, m).logits,
+                TOLERANCE,
+            ),
+            Contender(
+                "bert, optimize",
+                lambda _, i=ids, m=mask: fast(i, m).logits,
+                TOLERANCE,
+            ),
+            Contender(
+                "bert, optimize, logits at one position", asked, TOLERANCE
+            ),
+        ]
+        if batch > 1:  # the costliest that answer no question of a reach
+            left_out = {
+                "transformers, eager",
+                "transformers, 'medium' products",
+            }
+            contenders = [c for c in contenders if c.name not in left_out]
+        table = compare(
+            f"Forward, {batch} x {seq} tokens, float32",
+            contenders,
+            difference_at_shared_positions,
+            rounds,
+        )
+        table["notes"] = peak | {
+            "products of optimize, share of the faster peak": share_of_peak(
+                table, peak, plain.config, batch, seq
+            )
+        }
+        tables.append(table)
+    return tables
+
+
+def difference_at_shared_positions(found: Tensor, wanted: Tensor) -> float:
+    """The largest difference; `found` may be the first positions alone."""
+    return largest_difference(found, wanted[:, : found.shape[1]])
+
+
+def peak_rates() -> dict[str, str]:
+    """What each library reaches in one large product; and which one ran."""
+    square, bias = torch.randn(2048, 2048), torch.zeros(2048)
+    ways = {"F.linear": lambda: F.linear(square, square, bias)}
+    if engine.can_pack():
+        packed = engine.pack(square)
+        ways["packed"] = lambda: engine.packed_linear(
+            square, packed, bias, engine.STRAIGHT
+        )
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(5):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            best[name] = min(best[name], time.perf_counter() - start)
+    rates = {
+        f"{name}, billion operations a second": f"{2 * 2048**3 / t / 1e9:.0f}"
+        for name, t in best.items()
+    }
+    return rates | {"F.linear calls": "oneDNN" if onednn_runs() else "MKL"}
+
+
+def onednn_runs() -> bool:
+    """Ask oneDNN itself whether F.linear in float32 calls it."""
+    script = (
+        "import torch; x = torch.randn(64, 64); "
+        "torch.nn.functional.linear(x, x)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"ONEDNN_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return "exec,cpu" in told
+
+
+def share_of_peak(
+    table: dict, peak: dict, config, batch: int, seq: int
+) -> str:
+    """Operations of all products over time and the faster peak."""
+    tokens, hidden = batch * seq, config.hidden_size
+    layer = 8 * hidden * hidden + 4 * hidden * config.intermediate_size
+    work = tokens * config.num_hidden_layers * (layer + 4 * seq * hidden)
+    work += 2 * tokens * hidden * (hidden + config.vocab_size)
+    row = next(r for r in table["rows"] if r["name"] == "bert, optimize")
+    if "seconds" not in row:
+        return "no rate"
+    best = max(float(v) for n, v in peak.items() if "billion" in n)
+    return f"{100 * work / row['seconds'] / 1e9 / best:.0f} %"

@@ -1,0 +1,115 @@
+"""Sentences of many lengths: words for masks, and sentence vectors."""
+
+import random
+
+import torch
+from torch import Tensor
+
+from benchmarks.rivals import base_checkpoint, onnx_runtime, ours, theirs
+from benchmarks.timing import Contender, compare
+from bert import BertTokenizer, engine, fill_mask
+from bert.fast_tokenizer import BertTokenizerFast
+
+WORDS = (
+    "the of and to a in that it was his he with as had you for at her on not "
+    "be my have said which but from were this by house river morning little "
+    "water under people between another something country thought nothing"
+).split()
+
+
+def sentences(count: int) -> list[str]:
+    """Seeded rows of common words, 4 to 40 long, one mask in each."""
+    source = random.Random(8)
+    rows = []
+    for _ in range(count):
+        words = source.choices(WORDS, k=source.randrange(4, 41))
+        words[source.randrange(len(words))] = "[MASK]"
+        rows.append(" ".join(words) + ".")
+    return rows
+
+
+def run() -> list[dict]:
+    """Words for masks, then sentence vectors."""
+    from transformers import BertTokenizer as TheirTokenizer
+
+    texts = sentences(32)
+    plain, their_model, runtime = ours(), theirs(), onnx_runtime()
+    fast = engine.optimize(plain)
+    half = engine.optimize(plain, torch.bfloat16)
+    their_tokenizer = TheirTokenizer.from_pretrained(base_checkpoint())
+    tokenizer = BertTokenizer.from_pretrained(base_checkpoint())
+    quick = BertTokenizerFast.from_pretrained(base_checkpoint())
+
+    def theirs_padded(logits_of) -> list[float]:
+        batch = their_tokenizer(texts, padding=True, return_tensors="pt")
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        chosen = logits_of(ids, mask)[ids == their_tokenizer.mask_token_id]
+        best = torch.softmax(chosen, dim=-1).topk(5)
+        for row in best.indices.tolist():
+            their_tokenizer.convert_ids_to_tokens(row)
+        return best.values.tolist()
+
+    def own(model, own_tokenizer) -> list[list[float]]:
+        found = fill_mask(model, own_tokenizer, texts)
+        return [[guess.probability for guess in row] for row in found]
+
+    table = compare(
+        "fill_mask, 32 sentences of 4 to 40 words, five words for each mask",
+        [
+            Contender(
+                "transformers, padded batch",
+                lambda _: theirs_padded(lambda i, m: their_model(i, m).logits),
+                0,
+            ),
+            Contender(
+                "ONNX Runtime, padded batch",
+                lambda _: theirs_padded(runtime),
+                1e-4,
+                spins=True,
+            ),
+            Contender("bert, plain", lambda _: own(plain, tokenizer), 1e-4),
+            Contender("bert, optimize", lambda _: own(fast, quick), 1e-4),
+        ],
+        relative_difference,
+        rounds=5,
+    )
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+
+    def mean(states: Tensor) -> Tensor:
+        real = mask[..., None]
+        return (states * real).sum(dim=1) / real.sum(dim=1)
+
+    vectors = compare(
+        "Sentence vectors of the same sentences; the error is 1 - cosine",
+        [
+            Contender(
+                "transformers, float32",
+                lambda _: mean(their_model.bert(ids, mask).last_hidden_state),
+                1e-6,
+            ),
+            Contender(
+                "bert, optimize",
+                lambda _: mean(fast.bert(ids, mask).last_hidden_state),
+                1e-6,
+            ),
+            Contender(
+                "bert, optimize, bfloat16",
+                lambda _: mean(half.bert(ids, mask).last_hidden_state),
+                1e-4,
+            ),
+        ],
+        lambda found, wanted: (
+            (1 - torch.cosine_similarity(found.double(), wanted.double()))
+            .max()
+            .item()
+        ),
+        rounds=7,
+    )
+    return [table, vectors]
+
+
+def relative_difference(found: list, wanted: list) -> float:
+    """The largest difference of probabilities, in shares of the right one."""
+    found, wanted = torch.tensor(found), torch.tensor(wanted)
+    return ((found - wanted) / wanted).abs().max().item()

@@ -1,0 +1,146 @@
+"""Contenders take turns; a rate is printed only where numbers agree."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+PAUSE = 0.3  # seconds until the threads of one that spins are at rest
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work.
+
+    Attributes:
+        name: As the table calls it.
+        run: Does the work on what `prepare` gave, and returns the numbers.
+        tolerance: The largest error against the first contender.
+        prepare: Runs before each turn, outside the clock.
+        spins: Whether its threads go on working for a while afterwards.
+    """
+
+    name: str
+    run: Callable[[Any], Any]
+    tolerance: float
+    prepare: Callable[[], Any] = lambda: None
+    spins: bool = False
+
+
+def compare(
+    title: str,
+    contenders: Sequence[Contender],
+    error: Callable[[Any, Any], float],
+    rounds: int,
+) -> dict:
+    """Check all contenders against the first one, then time them in turns.
+
+    Args:
+        title: What the work is.
+        contenders: The first one is the measure of the others.
+        error: How far a result is from the first one's.
+        rounds: How many turns each gets after that check.
+
+    Returns:
+        What `as_markdown` prints and a results file keeps. A contender
+        whose numbers differ by more than its tolerance has no times.
+    """
+    wanted = contenders[0].run(contenders[0].prepare())
+    errors = {c.name: error(c.run(c.prepare()), wanted) for c in contenders}
+    # "not larger" would let a NaN pass.
+    racing = [c for c in contenders if errors[c.name] <= c.tolerance]
+    if contenders[0] not in racing:
+        raise RuntimeError(
+            f"{title}: {contenders[0].name} differs from itself"
+        )
+    del wanted
+    gc.collect()
+    gc.freeze()  # what was there before is nobody's garbage
+    before = busy_seconds()
+    times: dict[str, list[float]] = {c.name: [] for c in racing}
+    for _ in range(rounds):
+        for contender in racing:
+            state = contender.prepare()
+            start = time.perf_counter()
+            contender.run(state)
+            times[contender.name].append(time.perf_counter() - start)
+            if contender.spins:
+                time.sleep(PAUSE)
+    load = foreign_load(before, busy_seconds())
+    base = times[contenders[0].name]
+    rows = []
+    for contender in contenders:
+        row = {
+            "name": contender.name,
+            "error": errors[contender.name],
+            "tolerance": contender.tolerance,
+        }
+        if contender.name in times:
+            row |= summary(times[contender.name], base)
+        rows.append(row)
+    return {
+        "title": title,
+        "rounds": rounds,
+        "foreign_load": round(load, 2),
+        "rows": rows,
+    }
+
+
+def summary(times: list[float], base: list[float]) -> dict:
+    """Median time, and the ratios to the first contender round by round."""
+    ratios = sorted(b / t for b, t in zip(base, times, strict=True))
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {
+        "seconds": statistics.median(times),
+        "ratio": middle,
+        "ratio_low": low,
+        "ratio_high": high,
+    }
+
+
+def busy_seconds() -> tuple[float, float, float]:
+    """The clock; processor time of everybody; of this process and its own."""
+    everybody = psutil.cpu_times()
+    ours = psutil.Process().cpu_times()
+    idle = everybody.idle + getattr(everybody, "iowait", 0.0)
+    return (
+        time.perf_counter(),
+        sum(everybody[:8]) - idle,
+        ours.user + ours.system + ours.children_user + ours.children_system,
+    )
+
+
+def foreign_load(before: tuple, after: tuple) -> float:
+    """How many cores were busy with other work, on average."""
+    wall, everybody, ours = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, (everybody - ours) / wall)
+
+
+def as_markdown(table: dict) -> str:
+    """One table, as it is printed."""
+    lines = [
+        f"### {table['title']}",
+        "",
+        "| what | ms | times as fast | quartiles | error | tolerance |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in table["rows"]:
+        errors = f"{row['error']:.1e} | {row['tolerance']:.0e} |"
+        if "seconds" in row:
+            lines.append(
+                f"| {row['name']} | {1e3 * row['seconds']:.1f} | "
+                f"{row['ratio']:.2f} | {row['ratio_low']:.2f} to "
+                f"{row['ratio_high']:.2f} | {errors}"
+            )
+        else:
+            lines.append(f"| {row['name']} | no rate: differs | | | {errors}")
+    notes = [f"{table['rounds']} rounds"]
+    notes.append(f"{table['foreign_load']} cores busy with other work")
+    notes += [
+        f"{name}: {value}" for name, value in table.get("notes", {}).items()
+    ]
+    return "\n".join([*lines, "", "; ".join(notes) + ".", ""])
