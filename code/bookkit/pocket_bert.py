@@ -6,6 +6,7 @@ the same batches. The work folder lies outside the repository.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import math
@@ -18,14 +19,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import IO, Any, cast
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from bert.config import BertConfig
+from bert.encoder import Layer
 from bert.fill_mask import fill_mask
 from bert.heads import IGNORED, BertForPreTraining
+from bert.layer_norm import LayerNorm
 from bert.model import BertModel
 from bert.pretraining import (
     Settings,
@@ -47,6 +51,10 @@ from bert.pretraining_data import (
 )
 from bert.tokenizer import BertTokenizer
 from bookkit.corpus import SOURCES, START, CorpusError, documents, fetch, key
+
+# Products come in ever new shapes, and oneDNN keeps a compiled one for each:
+# without a bound the memory grows by gigabytes. It asks at its first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOZE = ROOT / "book" / "data" / "cloze.json"
@@ -206,6 +214,12 @@ LENGTHS = (16, 32, 48, 64, 96, 128)  # few shapes, so that memory is used again
 Row = list[range]
 
 
+def runs(document: Row, length: int) -> Iterator[Row]:
+    """Cut a document as `stretches` does; a range is cut like a list."""
+    lists = cast(list[list[int]], document)
+    return cast(Iterator[Row], stretches(lists, length))
+
+
 def one_pass(
     corpus: Corpus, training: list[int], stage: Stage, number: int
 ) -> list[tuple[int, list[Row]]]:
@@ -222,7 +236,7 @@ def one_pass(
         share = SOURCES[int(corpus.source[document])].share
         times = int(share) + (chance.random() < share % 1)
         for _ in range(times):
-            for row in stretches(corpus.document(document), stage.length - 3):
+            for row in runs(corpus.document(document), stage.length - 3):
                 used = sum(map(len, row)) + 3
                 rows[min(n for n in rows if used <= n)].append(row)
     batches = []
@@ -326,12 +340,12 @@ def grown(
         if not name.startswith("bert.layers."):
             weights[name] = weight
             continue
-        number, rest = name.removeprefix("bert.layers.").split(".", 1)
-        for copy in (2 * int(number), 2 * int(number) + 1):
+        place, rest = name.removeprefix("bert.layers.").split(".", 1)
+        for copy in (2 * int(place), 2 * int(place) + 1):
             weights[f"bert.layers.{copy}.{rest}"] = weight
     larger.load_state_dict(weights)
     for number in range(1, layers, 2):
-        layer = larger.bert.layers[number]
+        layer = cast(Layer, larger.bert.layers[number])
         for output in (layer.attention.output, layer.feed_forward.down):
             output.weight.zero_()
             output.bias.zero_()
@@ -348,7 +362,7 @@ def grown(
 
 
 @torch.no_grad()
-def fit_to_give_back(norm: torch.nn.Module, hidden: Tensor) -> Tensor:
+def fit_to_give_back(norm: LayerNorm, hidden: Tensor) -> Tensor:
     """Fit scale and shift so that `norm` changes `hidden` least."""
     norm.weight.fill_(1.0)
     norm.bias.zero_()
@@ -377,7 +391,7 @@ def held_out_batches(corpus: Corpus, pieces: Pieces) -> list[dict]:
         chance.shuffle(mine)
         taken = 0
         for document in mine:
-            for row in stretches(corpus.document(document), 125):
+            for row in runs(corpus.document(document), 125):
                 if taken < 1300:
                     found.append(row)
                     taken += sum(map(len, row))
@@ -465,6 +479,21 @@ class Log:
             file.write(json.dumps(line) + "\n")
 
 
+def lock(work: Path) -> IO[str]:
+    """Keep a second run out of a work folder while this one goes on.
+
+    Raises:
+        OSError: Another run holds the folder.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    file = open(work / "lock", "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise OSError(f"another run is at work in {work}") from None
+    return file
+
+
 class Stop:
     """Set by Ctrl-C or a termination: finish the step, save, leave."""
 
@@ -497,41 +526,45 @@ def train_stage(
         print(f"{stage.name}: goes on at step {trainer.step:,}", flush=True)
     log.resume(stage.name, trainer.step)
     held_out = held_out_batches(corpus, pieces)
-    steps, smooth, tokens = stage.settings.steps, math.nan, 0
+    steps, smooth, pace = stage.settings.steps, math.nan, math.nan
     saved = noted = time.monotonic()
     coming = batches(corpus, pieces, stage, trainer.step)
     for batch in coming if trainer.step < steps else ():
         started = time.monotonic()
         report = trainer.train(batch)
         now = time.monotonic()
-        tokens = int(batch["attention_mask"].sum())
-        old = report.words if math.isnan(smooth) else smooth
-        smooth = 0.98 * old + 0.02 * report.words
+        smooth = moving_mean(smooth, report.words, 0.02)
+        pace = moving_mean(pace, now - started, 0.1)
         if now - noted > 5 or trainer.step == steps:
             noted = now
-            speed, each = tokens / (now - started), now - started
-            line = progress(trainer.step, steps, smooth, speed, each)
+            speed = stage.tokens / pace
+            line = progress(trainer.step, steps, smooth, speed, pace)
             print(f"{stage.name} {line}", flush=True)
         end = trainer.step == steps
         if trainer.step % measure_every == 0 or end:
-            line = {
+            entry: dict[str, Any] = {
                 "stage": stage.name,
                 "step": trainer.step,
                 "places": trainer.step * stage.tokens,
                 "training": round(smooth, 4),
                 "pairs": report.pairs,
                 "rate": report.rate,
-                "seconds_a_step": round(now - started, 3),
+                "seconds_a_step": round(pace, 3),
             }
-            line |= measure(trainer.model, held_out, tokenizer)
-            log.add(line)
-            print(json.dumps(line), flush=True)
+            entry |= measure(trainer.model, held_out, tokenizer)
+            log.add(entry)
+            print(json.dumps(entry), flush=True)
         if end or stop.asked or now - saved > save_seconds:
             save_state(trainer, state)
             saved = time.monotonic()
         if end or stop.asked:
             break
     return trainer.step == steps
+
+
+def moving_mean(mean: float, value: float, share: float) -> float:
+    """Move a mean towards a new value; NaN stands for "none so far"."""
+    return value if math.isnan(mean) else mean + share * (value - mean)
 
 
 def finished_model(work: Path, stage: Stage) -> BertForPreTraining | None:
@@ -753,7 +786,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     stop = Stop()
     try:
-        model = train_all(options.work, RECIPE, stop, options.end_stage)
+        with lock(options.work):
+            model = train_all(options.work, RECIPE, stop, options.end_stage)
     except (CorpusError, OSError, ValueError) as error:
         print(f"pocket-bert: {error}", file=sys.stderr)
         return 1
