@@ -248,6 +248,22 @@ Halve nine.
 ```{exercise-end}
 ```
 
+```{exercise-start}
+:label: quartering-exercise
+```
+Halve nine twice.
+```{exercise-end}
+```
+
+```{solution-start} quartering-exercise
+:class: dropdown
+```
+```{code-cell} ipython3
+quarter = 9 / 2 / 2  # LONG
+```
+```{solution-end}
+```
+
 ```{solution-start} halving-exercise
 :class: dropdown
 ```
@@ -264,7 +280,9 @@ $ python -m halving
 )
 FILES = {
     "book/index.md": "# A small book\n\nRead {ref}`halving-code`.\n",
-    "book/01-halving.md": CHAPTER,
+    "book/01-halving.md": CHAPTER.replace(
+        "LONG", "longer than any screen is wide, " * 8
+    ),
     "book/glossary.md": (
         "# Glossary\n\n```{glossary}\nhalf\n  One of two equal parts.\n```\n"
     ),

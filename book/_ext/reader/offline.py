@@ -75,7 +75,7 @@ def finish(app, exception) -> None:
     static = built / "_static"
     drop_unused(static)
     drop_search_loaders(built)
-    cut_icon_fonts(built)
+    cut_icons(built)
 
 
 def drop_unused(static: Path) -> None:
@@ -97,21 +97,26 @@ def drop_search_loaders(built: Path) -> None:
             page.write_text(SEARCH_LOADER.sub("", text), "utf-8")
 
 
-def cut_icon_fonts(built: Path) -> None:
+def cut_icons(built: Path) -> None:
     """Keep only the icons that pages, scripts and style sheets use."""
     static = built / "_static"
     used: set[str] = set()
     for path in [*built.rglob("*.html"), *static.rglob("*.js")]:
         used |= set(ICON_NAME.findall(path.read_text("utf-8", "replace")))
     points: set[int] = set()
+
+    def keep_used(rule: re.Match) -> str:
+        if not used & set(ICON_NAME.findall(rule[1])):
+            return ""
+        points.add(int(rule[2], 16))
+        return rule[0]
+
     for sheet in static.rglob("*.css"):
         text = sheet.read_text("utf-8", "replace")
-        for selectors, code in ICON_RULE.findall(text):
-            if used & set(ICON_NAME.findall(selectors)):
-                points.add(int(code, 16))
         rest = ICON_RULE.sub("", text)  # icons that other rules draw
         points |= {int(c, 16) for c in re.findall(r'"\\([ef]\w{3})"', rest)}
         points |= {ord(c) for c in re.findall(r"[\ue000-\uf8ff]", rest)}
+        sheet.write_text(ICON_RULE.sub(keep_used, text), "utf-8")
     options = subset.Options(
         flavor="woff2", layout_features="*", ignore_missing_unicodes=True
     )

@@ -12,6 +12,8 @@ SVG_SIZE = re.compile(r"viewBox=['\"][\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)")
 BODY = [
     # docutils: doc-biblioentry is deprecated, and no child of role=list.
     (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),
+    # sphinx-exercise: the same id in every exercise of a page.
+    (re.compile(r' id="(?:exercise|solution)-content"'), ""),
     # pandas: the corner of a data frame is an empty header cell.
     (re.compile(r"<th>\s*</th>"), "<td></td>"),
     # pandas: a header cell says which way it points.
