@@ -490,6 +490,7 @@ def lock(work: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        file.close()
         raise OSError(f"another run is at work in {work}") from None
     return file
 
@@ -554,10 +555,11 @@ def train_stage(
             entry |= measure(trainer.model, held_out, tokenizer)
             log.add(entry)
             print(json.dumps(entry), flush=True)
-        if end or stop.asked or now - saved > save_seconds:
+        leave = end or stop.asked  # asked once: it may change meanwhile
+        if leave or now - saved > save_seconds:
             save_state(trainer, state)
             saved = time.monotonic()
-        if end or stop.asked:
+        if leave:
             break
     return trainer.step == steps
 

@@ -1,0 +1,202 @@
+"""The training loop: losses, rates, decay, and exact resume."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+import bert.pretraining
+from bert.pretraining import (
+    Settings,
+    Trainer,
+    learning_rate,
+    load_state,
+    parameter_groups,
+    pretraining_losses,
+    progress,
+    save_state,
+    write_tensors,
+)
+from bert.pretraining_data import Example, Masking, make_batch
+from tests.test_pretraining_data import PIECES, tiny_model
+
+SETTINGS = Settings(steps=20, rate=1e-2, warm_up=3, decay_from=8)
+
+
+def batch_of(step):
+    """A batch that depends on the step alone; some hold no pair."""
+    chance = random.Random(step)
+
+    def ids():
+        return [chance.choice(PIECES.ordinary) for _ in range(7)]
+
+    examples = [
+        Example(ids(), ids(), chance.randint(0, 1))
+        if step % 3
+        else Example(ids(), [], -100)
+        for _ in range(5)
+    ]
+    return make_batch(examples, PIECES, Masking(0.3), chance)
+
+
+def train_to(step, trainer):
+    while trainer.step < step:
+        trainer.train(batch_of(trainer.step))
+    return trainer
+
+
+def weights(trainer):
+    return torch.cat([p.flatten() for p in trainer.model.parameters()])
+
+
+def test_loss_at_asked_places_equals_the_models_own_loss():
+    model, batch = tiny_model(), batch_of(1)
+    words, pairs = pretraining_losses(model, batch)
+    torch.testing.assert_close(words + pairs, model(**batch).loss)
+
+
+def test_a_batch_without_pairs_has_no_second_loss():
+    assert pretraining_losses(tiny_model(), batch_of(0))[1] is None
+
+
+def test_rate_climbs_stays_and_falls_to_nothing():
+    rates = [learning_rate(step, SETTINGS) for step in range(21)]
+    assert rates[:3] == pytest.approx([1e-2 / 3, 2e-2 / 3, 1e-2])
+    assert rates[3:9] == [1e-2] * 6
+    assert rates[14] == pytest.approx(0.5e-2) and rates[20] == 0.0
+
+
+def test_stages_in_the_wrong_order_are_refused():
+    with pytest.raises(ValueError, match="found 9, 8, 20"):
+        replace(SETTINGS, warm_up=9)
+
+
+def test_biases_and_norms_do_not_decay():
+    model = tiny_model()
+    decaying, free = parameter_groups(model, 0.25)
+    assert decaying["weight_decay"] == 0.25 and free["weight_decay"] == 0.0
+    names = {id(p): name for name, p in model.named_parameters()}
+    for weight in free["params"]:
+        name = names[id(weight)]
+        assert name.endswith("bias") or "norm" in name
+    for weight in decaying["params"]:
+        assert names[id(weight)].endswith("weight")
+    assert len(decaying["params"]) + len(free["params"]) == len(names)
+
+
+def test_training_lowers_the_loss_of_one_batch():
+    trainer = Trainer(tiny_model(), SETTINGS)
+    losses = [trainer.train(batch_of(1)).words for _ in range(20)]
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_the_gradient_is_clipped():
+    trainer = Trainer(tiny_model(), replace(SETTINGS, clip=1e-3))
+    report = trainer.train(batch_of(1))
+    left = torch.stack(
+        [p.grad.norm() for p in trainer.model.parameters()]
+    ).norm()
+    assert report.gradient > 0.1 and left <= 1.001e-3
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_change():
+    trainer = Trainer(tiny_model(), SETTINGS)
+    with torch.no_grad():
+        trainer.model.masked_words.decoder.bias[3] = float("inf")
+    before = weights(trainer)
+    with pytest.raises(FloatingPointError, match="step 0: the loss is"):
+        trainer.train(batch_of(0))
+    assert torch.equal(weights(trainer), before) and trainer.step == 0
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_resume_is_exact_to_the_last_bit(tmp_path, half):
+    """With dropout, and with batches in which the pair head has no loss."""
+    settings = replace(SETTINGS, half=half)
+
+    def fresh():
+        return Trainer(tiny_model(), settings)
+
+    torch.manual_seed(1)
+    uncut = train_to(9, fresh())
+    torch.manual_seed(1)
+    path = tmp_path / "run.state"
+    save_state(train_to(4, fresh()), path)
+    torch.manual_seed(77)  # another chance, restored by the state
+    resumed = fresh()
+    load_state(resumed, path)
+    assert resumed.step == 4
+    assert torch.equal(weights(train_to(9, resumed)), weights(uncut))
+
+
+def test_dropout_is_on_in_training():
+    """Else the test above would not see a forgotten random state."""
+    trainer = Trainer(tiny_model(), SETTINGS)
+    first, second = (
+        pretraining_losses(trainer.model, batch_of(1))[0] for _ in range(2)
+    )
+    assert trainer.model.training and first != second
+
+
+def test_a_state_before_the_first_step_can_be_loaded(tmp_path):
+    path = tmp_path / "run.state"
+    save_state(Trainer(tiny_model(), SETTINGS), path)
+    trainer = Trainer(tiny_model(), SETTINGS)
+    load_state(trainer, path)
+    assert trainer.step == 0
+
+
+def test_a_state_of_other_settings_is_refused(tmp_path):
+    path = tmp_path / "run.state"
+    save_state(Trainer(tiny_model(), SETTINGS), path)
+    other = Trainer(tiny_model(), replace(SETTINGS, rate=3e-2))
+    with pytest.raises(ValueError, match="settings; .* rate 0.01 and 0.03"):
+        load_state(other, path)
+
+
+def test_a_state_of_another_configuration_is_refused(tmp_path):
+    path = tmp_path / "run.state"
+    save_state(Trainer(tiny_model(), SETTINGS), path)
+    model = tiny_model()
+    model.config = replace(model.config, hidden_dropout_prob=0.3)
+    with pytest.raises(ValueError, match="hidden_dropout_prob 0.1 and 0.3"):
+        load_state(Trainer(model, SETTINGS), path)
+
+
+def test_a_torn_state_is_refused(tmp_path):
+    path = tmp_path / "run.state"
+    save_state(Trainer(tiny_model(), SETTINGS), path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="not a whole state"):
+        load_state(Trainer(tiny_model(), SETTINGS), path)
+
+
+def test_a_full_disk_keeps_the_last_good_state(tmp_path, monkeypatch):
+    path = tmp_path / "run.state"
+    trainer = Trainer(tiny_model(), SETTINGS)
+    save_state(trainer, path)
+    good = path.read_bytes()
+
+    def full(tensors, file, metadata):
+        file.write_bytes(b"half of it")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(bert.pretraining, "save_file", full)
+    with pytest.raises(OSError, match="No space left .* good one is kept"):
+        save_state(train_to(2, trainer), path)
+    assert path.read_bytes() == good
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_appears_whole(tmp_path):
+    path = tmp_path / "new" / "weights"
+    write_tensors(path, {"a": torch.arange(3)}, {"note": "x"})
+    assert [p.name for p in path.parent.iterdir()] == ["weights"]
+
+
+def test_progress_names_loss_speed_and_time_left():
+    line = progress(500, 2000, 4.5678, 1234.5, 2.0)
+    assert line.startswith("[#####...............] 500/2,000  loss 4.568")
+    assert "1,234 tokens/s" in line and line.endswith("0 h 50 min left")

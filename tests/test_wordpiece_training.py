@@ -1,0 +1,143 @@
+"""Learning a vocabulary: against a recount, by hand, and with bad input."""
+
+import math
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
+from bert.wordpiece import split_word
+from bert.wordpiece_training import (
+    CutWords,
+    by_count,
+    by_likelihood,
+    count_words,
+    glued,
+    letters_of,
+    merge_in,
+    train_wordpiece,
+)
+
+WORDS = st.dictionaries(
+    st.text("abc", min_size=1, max_size=7),
+    st.integers(1, 9),
+    min_size=1,
+    max_size=9,
+)
+TOY = {"the": 6, "then": 2, "hen": 3, "ten": 4}
+
+
+def recount(cuts, often):
+    """Count pieces and pairs of all words from nothing."""
+    pieces, pairs = Counter(), Counter()
+    for word, cut in cuts.items():
+        for piece in cut:
+            pieces[piece] += often[word]
+        for pair in pairwise(cut):
+            pairs[pair] += often[word]
+    return pieces, pairs
+
+
+def train_slowly(words, size, score):
+    """The same algorithm with all counts made anew for each merge."""
+    cuts = {word: letters_of(word) for word in words}
+    vocabulary = [*SPECIAL_TOKENS, *sorted(recount(cuts, words)[0])]
+    while len(vocabulary) < size:
+        pieces, pairs = recount(cuts, words)
+        ranked = [
+            (-score(n, pieces[a], pieces[b], pieces.total()), (a, b))
+            for (a, b), n in pairs.items()
+            if n >= 2
+        ]
+        if not ranked:
+            break
+        best = min(ranked)[1]
+        cuts = {word: merge_in(cut, best) for word, cut in cuts.items()}
+        if glued(*best) not in vocabulary:
+            vocabulary.append(glued(*best))
+    return vocabulary
+
+
+@pytest.mark.parametrize("score", [by_count, by_likelihood])
+@settings(max_examples=60, deadline=None)
+@given(words=WORDS)
+def test_kept_counts_learn_what_a_recount_learns(score, words):
+    assert train_wordpiece(words, 30, score) == train_slowly(words, 30, score)
+
+
+@settings(max_examples=40, deadline=None)
+@given(words=WORDS)
+def test_counts_after_merges_equal_a_recount(words):
+    kept = CutWords(words)
+    for _ in range(4):
+        alive = [pair for pair, n in kept.pairs.items() if n > 0]
+        if not alive:
+            break
+        kept.merge(min(alive))
+    cuts = dict(zip(words, kept.cuts, strict=True))
+    pieces, pairs = recount(cuts, words)
+    assert +kept.pieces == pieces and +kept.pairs == pairs
+    assert kept.total == pieces.total()
+
+
+def test_count_and_likelihood_disagree_on_the_toy_text():
+    letters = len(SPECIAL_TOKENS) + len(
+        {p for w in TOY for p in letters_of(w)}
+    )
+    assert train_wordpiece(TOY, letters + 1, by_count)[-1] == "##en"
+    assert train_wordpiece(TOY, letters + 1, by_likelihood)[-1] == "th"
+
+
+def test_likelihood_is_the_gain_of_the_log_probability():
+    def log_probability(counts):
+        total = sum(counts)
+        return sum(n * math.log(n / total) for n in counts if n)
+
+    gain = log_probability([7 - 4, 5 - 4, 4, 11]) - log_probability([7, 5, 11])
+    assert by_likelihood(4, 7, 5, 23) == pytest.approx(gain, rel=1e-12)
+
+
+def test_all_words_of_the_text_can_be_cut():
+    vocabulary = set(train_wordpiece(TOY, 14))
+    for word in TOY:
+        assert (
+            "".join(
+                piece.removeprefix("##")
+                for piece in split_word(word, vocabulary)
+            )
+            == word
+        )
+
+
+def test_vocabulary_begins_with_the_special_tokens_and_has_no_double():
+    vocabulary = train_wordpiece(TOY, 16)
+    assert tuple(vocabulary[:5]) == SPECIAL_TOKENS
+    assert len(vocabulary) == len(set(vocabulary))
+
+
+def test_too_few_pairs_give_a_smaller_vocabulary():
+    assert len(train_wordpiece({"ab": 1}, 50)) == len(SPECIAL_TOKENS) + 2
+
+
+def test_rare_letters_are_left_out():
+    vocabulary = train_wordpiece({"aa": 9, "ab": 1}, 20, letters=1)
+    assert "##b" not in vocabulary and "aa" in vocabulary
+
+
+def test_words_are_counted_as_the_tokenizer_cleans_them():
+    tokenizer = BertTokenizer({t: n for n, t in enumerate(SPECIAL_TOKENS)})
+    counts = count_words(["Été, ÉTÉ!", "ete"], tokenizer)
+    assert counts == {"ete": 3, ",": 1, "!": 1}
+
+
+def test_no_words_are_refused():
+    with pytest.raises(ValueError, match="no words"):
+        train_wordpiece({}, 100)
+
+
+def test_a_size_without_room_for_the_letters_is_refused():
+    with pytest.raises(ValueError, match="size is 7, .* alone are 10"):
+        train_wordpiece(TOY, 7)
