@@ -10,6 +10,8 @@ from typing import Any
 import psutil
 
 PAUSE = 0.3  # seconds until the threads of one that spins are at rest
+BUDGET = 40.0  # seconds for one table; no round begins after that
+FEWEST = 2  # rounds, however long they take
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def compare(
         title: What the work is.
         contenders: The first one is the measure of the others.
         error: How far a result is from the first one's.
-        rounds: How many turns each gets after that check.
+        rounds: How many turns each gets after that check, if the time
+            suffices.
 
     Returns:
         What `as_markdown` prints and a results file keeps. A contender
@@ -62,7 +65,10 @@ def compare(
     gc.freeze()  # what was there before is nobody's garbage
     before = busy_seconds()
     times: dict[str, list[float]] = {c.name: [] for c in racing}
-    for _ in range(rounds):
+    began = before[0]
+    for done in range(rounds):
+        if done >= FEWEST and time.perf_counter() - began > BUDGET:
+            break
         for contender in racing:
             state = contender.prepare()
             start = time.perf_counter()
@@ -84,7 +90,7 @@ def compare(
         rows.append(row)
     return {
         "title": title,
-        "rounds": rounds,
+        "rounds": len(base),
         "foreign_load": round(load, 2),
         "rows": rows,
     }

@@ -3,7 +3,6 @@
 
 import copy
 import functools
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
@@ -235,12 +234,12 @@ def packing_pays(inputs: int, outputs: int, dtype: torch.dtype) -> bool:
 def measure_packing(
     inputs: int, outputs: int, dtype: torch.dtype, threads: int
 ) -> bool:
-    """Compare a packed and a plain product of 128 tokens, in turns."""
+    """Compare a packed and a plain product of 32 tokens, in turns."""
     generator = torch.Generator().manual_seed(0)
     plain = Linear(inputs, outputs)
     plain.weight.normal_(generator=generator)
     plain.bias.zero_()
-    x = torch.randn(128, inputs, generator=generator)
+    x = torch.randn(32, inputs, generator=generator)
     packed = copy.deepcopy(plain)
     make_fast(packed, FastLinear, dtype)
     wanted = plain(x)
@@ -248,8 +247,10 @@ def measure_packing(
     # The square root of the number of terms, in roundings.
     if error > torch.finfo(dtype).eps * inputs**0.5:
         return False
-    gains = [seconds_of(plain, x) / seconds_of(packed, x) for _ in range(7)]
-    return statistics.median(gains) > 1.05
+    pairs = [(seconds_of(plain, x), seconds_of(packed, x)) for _ in range(21)]
+    # Other programs only ever make a call longer: the shortest counts.
+    shortest_plain, shortest_packed = map(min, zip(*pairs, strict=True))
+    return shortest_plain > 1.05 * shortest_packed
 
 
 def seconds_of(module: nn.Module, x: Tensor) -> float:
