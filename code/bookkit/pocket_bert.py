@@ -516,7 +516,7 @@ def train_stage(
     tokenizer: BertTokenizer,
     work: Path,
     stop: Stop,
-    measure_every: int = 250,
+    measure_every: int = 100,
     save_seconds: float = 600.0,
 ) -> bool:
     """Train to the end of a stage, or until stopped; True at the end."""
