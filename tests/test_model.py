@@ -176,7 +176,7 @@ def test_the_order_of_the_batch_changes_nothing(small):
     with torch.inference_mode():
         forth = model(**inputs()).last_hidden_state
         back = model(**turned).last_hidden_state.flip(0)
-    assert distance(forth, back) < 2e-6
+    assert distance(forth, back) < 2e-5
 
 
 def test_without_positions_tokens_may_be_permuted(small):
