@@ -51,7 +51,8 @@ def run() -> list[dict]:
     def contender(name: str, loss_of, tolerance: float) -> Contender:
         # Eval mode: dropout would make the losses differ.
         model = copy.deepcopy(start).eval()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
+        # A rate of 0 does all the work, and leaves the losses equal.
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
 
         def step(_: None) -> float:
             optimizer.zero_grad(set_to_none=True)
