@@ -253,8 +253,8 @@ def test_a_folder_that_is_not_there_never_reaches_the_hub(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BERT_CHECKPOINT", name)
-    monkeypatch.setattr("bookkit.checkpoint.fetch", pytest.fail)
-    with pytest.raises(FileNotFoundError, match="there is no such folder"):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", pytest.fail)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         checkpoint_path()
 
 

@@ -5,16 +5,6 @@ from pathlib import Path
 
 POCKET_BERT = Path(__file__).parents[2] / "models" / "pocket-bert"
 
-# What a chapter opens; a hub repository holds other frameworks' files too.
-NEEDED = [
-    "config.json",
-    "vocab.txt",
-    "tokenizer_config.json",
-    "model.safetensors",
-    "model-*.safetensors",
-    "model.safetensors.index.json",
-]
-
 
 def checkpoint_path() -> Path:
     """Return the folder of the checkpoint that all chapters open.
@@ -36,24 +26,7 @@ def checkpoint_path() -> Path:
     for folder in (Path(name).expanduser(), POCKET_BERT.parents[1] / name):
         if folder.is_dir():
             return folder.resolve()
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise FileNotFoundError(
-            f"BERT_CHECKPOINT is {name!r}, and there is no such folder"
-        )
-    return fetch(name)
+    # Imported here: the tangler runs before the package is there.
+    from bert.config import resolve_folder
 
-
-def fetch(name: str) -> Path:
-    """Download what the book needs of a hub repository."""
-    # Imported here: a folder is opened without the hub's library.
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=NEEDED))
-    except Exception as error:
-        raise OSError(
-            f"BERT_CHECKPOINT is {name!r}, which is no folder here, and "
-            f"fetching it from the hub failed ({type(error).__name__}: "
-            f"{error}). Check the name and the network, or name a folder "
-            "with config.json, vocab.txt and model.safetensors."
-        ) from error
+    return resolve_folder(name)
