@@ -111,6 +111,21 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_change():
     assert torch.equal(weights(trainer), before) and trainer.step == 0
 
 
+def test_an_infinite_gradient_stops_before_the_weights_change():
+    trainer = Trainer(tiny_model(), SETTINGS)
+    before = weights(trainer)
+    bias = trainer.model.masked_words.decoder.bias
+    handle = bias.register_hook(lambda slopes: slopes * 0 + float("inf"))
+    with pytest.raises(
+        FloatingPointError, match="step 0: the gradient's length is inf"
+    ):
+        trainer.train(batch_of(1))
+    assert torch.equal(weights(trainer), before) and trainer.step == 0
+    handle.remove()
+    trainer.train(batch_of(1))
+    assert trainer.step == 1 and weights(trainer).isfinite().all()
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_resume_is_exact_to_the_last_bit(tmp_path, half):
     """With dropout, and with batches in which the pair head has no loss."""

