@@ -15,6 +15,7 @@ from bert.pretraining_data import (
     Pieces,
     choose_places,
     joined,
+    last_start,
     lay_out,
     make_batch,
     mask_row,
@@ -78,6 +79,25 @@ def test_the_length_of_the_second_segment_gives_no_answer_away():
         lengths[pair.label].append(len(pair.second))
     means = [sum(of) / len(of) for of in lengths.values()]
     assert abs(means[0] - means[1]) < 0.15 * max(means)
+
+
+def test_the_end_of_the_second_segment_gives_no_answer_away():
+    chance, stop = random.Random(4), 8
+    make = lambda: [  # noqa: E731
+        [9] * chance.randint(3, 25) + [stop] for _ in range(6)
+    ]
+    ends = {0: [], 1: []}
+    for _ in range(4000):
+        pair = sentence_pair(make(), make(), chance)
+        ends[pair.label].append(pair.second[-1] == stop)
+    shares = [sum(of) / len(of) for of in ends.values()]
+    assert abs(shares[0] - shares[1]) < 0.05
+
+
+def test_a_foreign_segment_starts_where_enough_is_left():
+    document = [[5] * 3, [6] * 4, [7] * 2]
+    starts = [last_start(document, room) for room in (1, 2, 3, 6, 7, 99)]
+    assert starts == [2, 2, 1, 1, 0, 0]
 
 
 def test_a_pair_needs_two_sentences():

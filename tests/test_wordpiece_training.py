@@ -18,6 +18,8 @@ from bert.wordpiece_training import (
     glued,
     letters_of,
     merge_in,
+    neighbours,
+    score_of,
     train_wordpiece,
 )
 
@@ -31,13 +33,13 @@ TOY = {"the": 6, "then": 2, "hen": 3, "ten": 4}
 
 
 def recount(cuts, often):
-    """Count pieces and pairs of all words from nothing."""
+    """Count pieces, and pairs as often as they can be glued."""
     pieces, pairs = Counter(), Counter()
     for word, cut in cuts.items():
         for piece in cut:
             pieces[piece] += often[word]
-        for pair in pairwise(cut):
-            pairs[pair] += often[word]
+        for pair in set(pairwise(cut)):
+            pairs[pair] += often[word] * (len(cut) - len(merge_in(cut, pair)))
     return pieces, pairs
 
 
@@ -48,7 +50,10 @@ def train_slowly(words, size, score):
     while len(vocabulary) < size:
         pieces, pairs = recount(cuts, words)
         ranked = [
-            (-score(n, pieces[a], pieces[b], pieces.total()), (a, b))
+            (
+                -score(n, pieces[a], pieces[b] - n * (a == b), pieces.total()),
+                (a, b),
+            )
             for (a, b), n in pairs.items()
             if n >= 2
         ]
@@ -91,13 +96,34 @@ def test_count_and_likelihood_disagree_on_the_toy_text():
     assert train_wordpiece(TOY, letters + 1, by_likelihood)[-1] == "th"
 
 
-def test_likelihood_is_the_gain_of_the_log_probability():
-    def log_probability(counts):
-        total = sum(counts)
-        return sum(n * math.log(n / total) for n in counts if n)
+def log_probability(counts):
+    """The log probability of pieces that are drawn by their shares."""
+    total = sum(counts)
+    return sum(n * math.log(n / total) for n in counts if n)
 
+
+def test_likelihood_is_the_gain_of_the_log_probability():
     gain = log_probability([7 - 4, 5 - 4, 4, 11]) - log_probability([7, 5, 11])
     assert by_likelihood(4, 7, 5, 23) == pytest.approx(gain, rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=WORDS)
+def test_the_score_of_any_pair_is_the_gain_of_merging_it(words):
+    """Pairs of one piece with itself too, and three alike in a row."""
+    for pair in CutWords(words).pairs:
+        cut = CutWords(words)
+        before = log_probability(cut.pieces.values())
+        score = score_of(cut, pair, by_likelihood)
+        cut.merge(pair)
+        gain = log_probability(cut.pieces.values()) - before
+        assert score == pytest.approx(gain, rel=1e-9, abs=1e-9)
+
+
+def test_three_alike_in_a_row_hold_one_pair():
+    for length, count in ((2, 1), (3, 1), (4, 2), (5, 2)):
+        assert list(neighbours(["##o"] * length)) == [("##o", "##o")] * count
+    assert list(neighbours(list("aab"))) == [("a", "a"), ("a", "b")]
 
 
 def test_all_words_of_the_text_can_be_cut():

@@ -112,7 +112,7 @@ def sentence_pair(
     Args:
         stretch: At least two sentences that follow each other.
         stranger: A document that `stretch` is not from.
-        chance: Decides.
+        chance: The random numbers that cut and choose.
     """
     if len(stretch) < 2:
         raise ValueError(f"a pair needs 2 sentences, found {len(stretch)}")
@@ -123,9 +123,19 @@ def sentence_pair(
     rest = len(joined(source))
     room = chance.randint(max(1, rest // 2), rest)
     if not follows:
-        source = stranger[chance.randrange(len(stranger)) :]
-    second = next(stretches(source, room))
-    return Example(joined(stretch[:cut]), joined(second), int(not follows))
+        source = stranger[chance.randint(0, last_start(stranger, room)) :]
+    second = joined(source)[:room]
+    return Example(joined(stretch[:cut]), second, int(not follows))
+
+
+def last_start(document: Document, room: int) -> int:
+    """The last sentence from which `room` ids are left; 0 if there is none."""
+    left = 0
+    for number in range(len(document) - 1, 0, -1):
+        left += len(document[number])
+        if left >= room:
+            return number
+    return 0
 
 
 # book/17-pretraining-data.md: Masks
@@ -159,14 +169,15 @@ def choose_places(
 ) -> list[int]:
     """Choose the places of a row to ask for, in order.
 
-    The share is counted in pieces. Words are taken in random order; one
-    with more pieces than are still wanted is passed over.
+    The share is counted in pieces, and at least one place is chosen. Words
+    are taken in random order; one with more pieces than are still wanted
+    is passed over.
     """
     words: list[list[int]] = []
     for place, number in enumerate(ids):
         if number in (pieces.cls, pieces.sep, pieces.pad):
             continue
-        # A row may begin within a word: after [CLS] or [SEP] starts a new.
+        # A piece right behind [CLS] or [SEP] begins a word, even with ##.
         same_word = number in pieces.continuing and (
             words and words[-1][-1] == place - 1
         )

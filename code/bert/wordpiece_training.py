@@ -4,7 +4,7 @@
 import heapq
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
@@ -40,10 +40,12 @@ def by_likelihood(pair: int, left: int, right: int, total: int) -> float:
 
     The likelihood is that of pieces drawn one by one, each as often as it
     is counted (Schuster and Nakajima 2012, section 3, name the criterion).
+    The glued piece is taken to be new in the text.
 
     Args:
-        pair: How often the two stand together.
-        left, right: How often each is counted.
+        pair: How often the two would be glued.
+        left, right: How often each is counted; for a piece beside itself,
+            `right` is what is left of it without the left halves.
         total: How many pieces there are in all.
     """
 
@@ -57,6 +59,17 @@ def by_likelihood(pair: int, left: int, right: int, total: int) -> float:
 
 Score = Callable[[int, int, int, int], float]
 Pair = tuple[str, str]
+
+
+def neighbours(cut: list[str]) -> Iterator[Pair]:
+    """The pairs that a merge could glue: of three alike in a row, one."""
+    before = None
+    for pair in pairwise(cut):
+        if pair == before:  # its left half is already in a pair
+            before = None
+        else:
+            yield pair
+            before = pair
 
 
 class CutWords:
@@ -84,7 +97,7 @@ class CutWords:
         self.total += often * len(cut)
         for piece in cut:
             self.pieces[piece] += often
-        for pair in pairwise(cut):
+        for pair in neighbours(cut):
             self.pairs[pair] += often
             self.words_with[pair].add(number)
             for piece in pair:
@@ -96,7 +109,7 @@ class CutWords:
         self.total -= often * len(cut)
         for piece in cut:
             self.pieces[piece] -= often
-        for pair in pairwise(cut):
+        for pair in neighbours(cut):
             self.pairs[pair] -= often
             self.words_with[pair].discard(number)
 
@@ -186,16 +199,17 @@ def train_wordpiece(
 
 def score_of(words: CutWords, pair: Pair, score: Score) -> float:
     """The score of a pair as the words are cut now."""
-    left, right = pair
-    return score(
-        words.pairs[pair], words.pieces[left], words.pieces[right], words.total
-    )
+    left, right = (words.pieces[piece] for piece in pair)
+    if pair[0] == pair[1]:
+        # One piece loses both halves: first the left ones, then the right.
+        right -= words.pairs[pair]
+    return score(words.pairs[pair], left, right, words.total)
 
 
 def words_within(
     word_counts: Mapping[str, int], letters: int
 ) -> dict[str, int]:
-    """The words that are written with the commonest letters alone."""
+    """The words of the commonest letters, none longer than LONGEST_WORD."""
     counts: Counter[str] = Counter()
     for word, often in word_counts.items():
         for letter in word:
