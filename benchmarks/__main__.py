@@ -1,4 +1,4 @@
-"""Time this project against others: one Markdown table for each subject."""
+"""Measure this project and others: one Markdown table for each subject."""
 
 import argparse
 import importlib
@@ -16,7 +16,14 @@ import torch
 
 from benchmarks.timing import as_markdown
 
-SUBJECTS = ("tokenizer", "loading", "ragged", "forward", "training")
+SUBJECTS = (
+    "tokenizer",
+    "loading",
+    "memory",
+    "ragged",
+    "forward",
+    "training",
+)
 PACKAGES = (
     "torch",
     "transformers",

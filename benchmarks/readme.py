@@ -50,7 +50,12 @@ def short_table(stored: dict) -> str:
             )
     machine = next(iter(stored.values()))["machine"]
     versions = ", ".join(f"{n} {v}" for n, v in machine["versions"].items())
-    loads = [t["foreign_load"] for s in stored.values() for t in s["tables"]]
+    loads = [
+        table["foreign_load"]
+        for subject in stored.values()
+        for table in subject["tables"]
+        if "foreign_load" in table
+    ]
     told = (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} "
         f"threads; {versions}. Medians of ratios in one run; meanwhile other "

@@ -128,6 +128,8 @@ def foreign_load(before: tuple, after: tuple) -> float:
 
 def as_markdown(table: dict) -> str:
     """One table, as it is printed."""
+    if "rounds" not in table:
+        return memory_as_markdown(table)
     lines = [
         f"### {table['title']}",
         "",
@@ -150,3 +152,22 @@ def as_markdown(table: dict) -> str:
         f"{name}: {value}" for name, value in table.get("notes", {}).items()
     ]
     return "\n".join([*lines, "", "; ".join(notes) + ".", ""])
+
+
+def memory_as_markdown(table: dict) -> str:
+    """A table of bytes held."""
+    lines = [
+        f"### {table['title']}",
+        "",
+        "| what | million bytes, loaded | at most | error | tolerance |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in table["rows"]:
+        held = "no number: differs | "
+        if "peak" in row:
+            held = f"{row['loaded'] / 1e6:.0f} | {row['peak'] / 1e6:.0f}"
+        lines.append(
+            f"| {row['name']} | {held} | {row['error']:.1e} | "
+            f"{row['tolerance']:.0e} |"
+        )
+    return "\n".join([*lines, ""])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert import BertTokenizer, fast_tokenizer
-from bert.fast_tokenizer import BertTokenizerFast, Remembered
+from bert.fast_tokenizer import LONGEST_KEY, BertTokenizerFast, Remembered
 from bert.tokenizer import SPECIAL_TOKENS
 
 POCKET = Path(__file__).resolve().parents[1] / "models" / "pocket-bert"
@@ -177,13 +177,16 @@ def test_long_chunks_are_not_kept():
 def test_remembered_works_each_key_out_once():
     asked = []
 
-    def double(key: int) -> int:
+    def double(key: str) -> str:
         asked.append(key)
         return 2 * key
 
-    known = Remembered(double, lambda key: key < 10)
-    assert [known[n] for n in (3, 4, 3, 11, 11)] == [6, 8, 6, 22, 22]
-    assert asked == [3, 4, 11, 11]
+    known = Remembered(double)
+    long = LONGEST_KEY * "y" + "y"
+    assert [known[k] for k in ("x", "x", long, long)] == [
+        "xx", "xx", 2 * long, 2 * long,
+    ]  # fmt: skip
+    assert asked == ["x", long, long]
 
 
 def test_can_be_copied():

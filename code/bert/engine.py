@@ -118,7 +118,7 @@ class FastMaskedWordHead(MaskedWordHead):
 
 
 # book/19-speed-and-memory.md: Second trick: leave out the padding
-class Packing:
+class RealTokens:
     """Where the real tokens of a padded batch go when padding is left out.
 
     They stand below each other, row by row, the shortest rows first.
@@ -127,6 +127,8 @@ class Packing:
         real: `[batch, seq]` bool; in each row, True up to its end.
 
     Attributes:
+        shape: `(batch, seq)`.
+        places: `[tokens]`, where each stands in the batch, row by row.
         groups: How many rows of one length, and their tokens as a slice.
     """
 
@@ -143,27 +145,27 @@ class Packing:
             self.groups.append((rows, slice(start, stop)))
             start = stop
 
-    def pack(self, padded: Tensor) -> Tensor:
+    def gather(self, padded: Tensor) -> Tensor:
         """`[batch, seq, hidden]` -> `[tokens, hidden]`."""
         return padded.flatten(0, 1)[self.places]
 
-    def unpack(self, packed: Tensor) -> Tensor:
+    def scatter(self, tokens: Tensor) -> Tensor:
         """`[tokens, hidden]` -> `[batch, seq, hidden]`, 0 at padding."""
         batch, seq = self.shape
-        padded = packed.new_zeros(batch * seq, packed.shape[-1])
-        padded[self.places] = packed
+        padded = tokens.new_zeros(batch * seq, tokens.shape[-1])
+        padded[self.places] = tokens
         return padded.view(batch, seq, -1)
 
 
 def attend_in_groups(
-    attention: SelfAttention, hidden: Tensor, packing: Packing
+    attention: SelfAttention, hidden: Tensor, real: RealTokens
 ) -> Tensor:
-    """`SelfAttention` on packed tokens: `[tokens, hidden]`, same shape."""
+    """`SelfAttention` without padding: `[tokens, hidden]`, same shape."""
     query = attention.query(hidden)  # [tokens, hidden]
     key = attention.key(hidden)
     value = attention.value(hidden)
     mixed = torch.empty_like(query)
-    for rows, tokens in packing.groups:
+    for rows, tokens in real.groups:
         q, k, v = (
             # [rows, heads, seq, head]
             split_heads(x[tokens].unflatten(0, (rows, -1)), attention.heads)
@@ -174,9 +176,11 @@ def attend_in_groups(
     return attention.output(mixed)
 
 
-def run_packed_layer(layer: Layer, hidden: Tensor, packing: Packing) -> Tensor:
-    """`Layer` on packed tokens: `[tokens, hidden]`, same shape."""
-    gathered = attend_in_groups(layer.attention, hidden, packing)
+def run_without_padding(
+    layer: Layer, hidden: Tensor, real: RealTokens
+) -> Tensor:
+    """`Layer` without padding: `[tokens, hidden]`, same shape."""
+    gathered = attend_in_groups(layer.attention, hidden, real)
     hidden = layer.attention_norm(hidden + gathered)
     return layer.feed_forward_norm(hidden + layer.feed_forward(hidden))
 
@@ -198,7 +202,7 @@ class FastBertModel(BertModel):
     def run_layers(
         self, hidden: Tensor, mask: Tensor | None, keep_weights: bool
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """As the plain one; hidden states are 0 at padding."""
+        """As the plain one; what leaves a layer is 0 at padding."""
         batch, seq, _ = hidden.shape
         if mask is None:
             real = torch.ones(batch, seq, dtype=torch.bool)
@@ -206,13 +210,13 @@ class FastBertModel(BertModel):
             real = mask[:, 0, 0] == 0  # [batch, seq]
         if keep_weights or not padded_at_the_end(real):
             return super().run_layers(hidden, mask, keep_weights)
-        packing = Packing(real)
+        places = RealTokens(real)
         states = [hidden]
-        packed = packing.pack(hidden).to(self.dtype)  # [tokens, hidden]
+        tokens = places.gather(hidden).to(self.dtype)  # [tokens, hidden]
         for layer in self.layers:
             assert isinstance(layer, Layer)  # for the type checker
-            packed = run_packed_layer(layer, packed, packing)
-            states.append(packing.unpack(packed).to(hidden.dtype))
+            tokens = run_without_padding(layer, tokens, places)
+            states.append(places.scatter(tokens).to(hidden.dtype))
         return states, []
 
 
@@ -244,7 +248,7 @@ def measure_packing(
     make_fast(packed, FastLinear, dtype)
     wanted = plain(x)
     error = (packed(x) - wanted).abs().max() / wanted.abs().max()
-    # The square root of the number of terms, in roundings.
+    # Roundings of many terms cancel in part: about root of their number.
     if error > torch.finfo(dtype).eps * inputs**0.5:
         return False
     pairs = [(seconds_of(plain, x), seconds_of(packed, x)) for _ in range(21)]
@@ -295,10 +299,11 @@ Model = TypeVar("Model", bound=PretrainedBert)
 def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     """Return the same model for fast inference on a CPU.
 
-    It shares the weights with `model`, has its class, attributes and
-    outputs, and follows when the weights change in place. Padding at the
-    end of rows is not computed: hidden states are 0 there. Weights are
-    packed, at first use, where that is measured to be faster.
+    It shares the weights with `model`, has its class and attributes, its
+    outputs at every real token, and follows when the weights change in
+    place. Padding at the end of rows is not computed: what leaves a layer
+    is 0 there, and outputs there mean nothing. Weights are packed, at
+    first use, where that is measured to be faster.
 
     Args:
         model: On the CPU, float32. It stays as it is.

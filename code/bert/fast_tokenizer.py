@@ -15,6 +15,7 @@ from bert.wordpiece import CONTINUES, LONGEST_WORD
 Key = TypeVar("Key", bound=int | str)
 Value = TypeVar("Value")
 LIMIT = 2**16  # keys that are kept
+LONGEST_KEY = 64  # characters; a longer key would fill the memory
 
 
 class Remembered(dict[Key, Value]):
@@ -22,30 +23,19 @@ class Remembered(dict[Key, Value]):
 
     Args:
         work_out: From a key to its value.
-        worth_keeping: Whether to keep what was worked out for a key.
     """
 
-    def __init__(
-        self,
-        work_out: Callable[[Key], Value],
-        worth_keeping: Callable[[Key], bool],
-    ):
+    def __init__(self, work_out: Callable[[Key], Value]):
         super().__init__()
         self.work_out = work_out
-        self.worth_keeping = worth_keeping
 
     def __missing__(self, key: Key) -> Value:
         value = self.work_out(key)
-        if self.worth_keeping(key):
+        if isinstance(key, int) or len(key) <= LONGEST_KEY:
             if len(self) >= LIMIT:
                 self.clear()
             self[key] = value
         return value
-
-
-def is_short(text: str) -> bool:
-    """Whether a chunk may come again; a long one hardly ever does."""
-    return len(text) <= 64
 
 
 # book/20-fast-tokenizer.md: What is not yet known
@@ -70,9 +60,9 @@ class BertTokenizerFast(BertTokenizer):
             if token.startswith(CONTINUES)
         }
         self.longest_piece = max(map(len, self.vocab))
-        self.characters = Remembered(self.cleaned, is_code_point)
-        self.known_words = Remembered(self.word_ids, is_short)
-        self.known_chunks = Remembered(self.chunk_ids, is_short)
+        self.characters = Remembered(self.cleaned)
+        self.known_words = Remembered(self.word_ids)
+        self.known_chunks = Remembered(self.chunk_ids)
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text, without `[CLS]` and `[SEP]` around it."""
@@ -113,8 +103,10 @@ class BertTokenizerFast(BertTokenizer):
         """The ids of a chunk that has no white space and no special token."""
         text = chunk.translate(self.characters)
         words = self.words(chunk) if NOT_ALONE in text else text.split()
-        known = map(self.known_words.__getitem__, words)
-        return tuple(chain.from_iterable(known))
+        found: tuple[int, ...] = ()
+        for word in words:  # few: adding tuples is quicker than collecting
+            found += self.known_words[word]
+        return found
 
     def word_ids(self, word: str) -> tuple[int, ...]:
         """The ids of a cleaned word's pieces, the longest that fits first."""
@@ -133,8 +125,3 @@ class BertTokenizerFast(BertTokenizer):
             found.append(index)
             start, pieces = end, self.continuing
         return tuple(found)
-
-
-def is_code_point(code: int) -> bool:
-    """Every character may come again."""
-    return True

@@ -85,24 +85,21 @@ class Stage:
 
 
 SIX = Settings(
-    steps=2000, rate=5e-4, warm_up=200, decay_from=2000,
+    steps=2500, rate=4e-4, warm_up=100, decay_from=2500,
     betas=(0.9, 0.98), next_sentence=0.3, half=True,
 )  # fmt: skip
 
 RECIPE = (
-    # Small batches while every step still helps, then larger ones.
-    Stage("six-small", 6, 64, 4096, 0.2, 0.0, SIX),
+    # Short rows and small batches while every step still helps.
+    Stage("six-short", 6, 64, 2048, 0.2, 0.0, SIX),
     Stage(
-        "six-large", 6, 128, 8192, 0.2, 0.0,
-        replace(SIX, rate=4e-4, warm_up=100),
+        "six-long", 6, 128, 4096, 0.2, 0.0,
+        replace(SIX, steps=1800, decay_from=1800),
     ),
+    # Grown to twelve layers; pairs come in, and the rate falls to 0.
     Stage(
-        "twelve", 12, 128, 8192, 0.2, 0.0,
-        replace(SIX, rate=3e-4, warm_up=100),
-    ),
-    Stage(
-        "close", 12, 128, 8192, 0.15, 0.5,
-        replace(SIX, steps=1000, rate=3e-4, warm_up=50, decay_from=100),
+        "twelve", 12, 128, 4096, 0.2, 0.3,
+        replace(SIX, steps=1000, warm_up=50, decay_from=50),
     ),
 )  # fmt: skip
 
@@ -516,7 +513,7 @@ def train_stage(
     tokenizer: BertTokenizer,
     work: Path,
     stop: Stop,
-    measure_every: int = 100,
+    measure_every: int = 250,
     save_seconds: float = 600.0,
 ) -> bool:
     """Train to the end of a stage, or until stopped; True at the end."""
