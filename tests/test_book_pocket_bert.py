@@ -327,7 +327,7 @@ def test_plan_says_what_is_fetched_and_how_long_it_takes(capsys, tmp_path):
     said = capsys.readouterr().out
     for source in (*SOURCES, START):
         assert f"{source.package} {source.version}" in said
-    assert "hours on one core" in said and not list(tmp_path.iterdir())
+    assert "hours on two cores" in said and not list(tmp_path.iterdir())
 
 
 def test_a_finished_model_is_not_overwritten(capsys, tmp_path, pocket):
