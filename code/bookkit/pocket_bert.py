@@ -694,8 +694,7 @@ def model_card(log: Log, recipe: tuple[Stage, ...]) -> str:
     )
     cloze = "\n".join(
         f"- {kind}: {first} of {items} right at the first rank, {five} among "
-        f"the first five; {copied} times the first guess is a word of the "
-        "sentence"
+        f"the first five; first guesses that stand in the sentence: {copied}"
         for kind, (items, first, five, copied) in last["cloze"].items()
     )
     return f"""# pocket-bert
