@@ -302,7 +302,7 @@ def test_the_written_checkpoint_opens_in_transformers(tmp_path, monkeypatch):
     monkeypatch.setattr(pocket_bert, "start_folder", lambda work: start)
     scores = {"grammar": [20, 7, 9, 3]}
     Log(tmp_path / "log.jsonl").add(
-        {"stage": "first", "places": 64, "held_out": 4.5, "cloze": scores}
+        {"stage": "first", "step": 1200, "held_out": 4.5, "cloze": scores}
     )
     model, output = new_model(), tmp_path / "out"
     expected = model.masked_words.decoder.bias.detach().half()
@@ -316,7 +316,7 @@ def test_the_written_checkpoint_opens_in_transformers(tmp_path, monkeypatch):
     card = (output / "README.md").read_text("utf-8")
     for source in (*SOURCES, START):
         assert source.licence in card and source.package in card
-    assert "grammar: 7 of 20" in card
+    assert "grammar: 7 of 20" in card and "| first | 1,200 | 4.5 |" in card
 
 
 # The command
