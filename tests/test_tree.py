@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -88,3 +89,22 @@ def test_no_two_modules_of_the_package_import_each_other():
     # Raises CycleError when two import each other, also by way of others.
     order = list(TopologicalSorter(graph).static_order())
     assert set(order) == set(graph), "an import of a module that is not there"
+
+
+CODE_CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.S | re.M)
+NOT_PYTHON = (":", "%", "#|")  # options, magics and marks at a line's start
+
+
+@pytest.mark.parametrize(
+    "chapter", sorted((ROOT / "book").glob("*.md")), ids=lambda path: path.stem
+)
+def test_a_table_ends_its_cell_or_else_no_reader_sees_it(chapter):
+    for cell in CODE_CELL.findall(chapter.read_text(encoding="utf-8")):
+        lines = [x for x in cell.split("\n") if not x.startswith(NOT_PYTHON)]
+        try:
+            statements = ast.parse("\n".join(lines)).body
+        except SyntaxError:  # a piece that stands inside a function
+            assert "figures.table(" not in cell
+            continue
+        for statement in statements[:-1]:
+            assert not ast.unparse(statement).startswith("figures.table(")
