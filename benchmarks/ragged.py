@@ -40,8 +40,7 @@ def run() -> list[dict]:
     tokenizer = BertTokenizer.from_pretrained(base_checkpoint())
     quick = BertTokenizerFast.from_pretrained(base_checkpoint())
 
-    def theirs_padded(logits_of) -> list[float]:
-        batch = their_tokenizer(texts, padding=True, return_tensors="pt")
+    def their_guesses(logits_of, batch) -> list[list[float]]:
         ids, mask = batch["input_ids"], batch["attention_mask"]
         chosen = logits_of(ids, mask)[ids == their_tokenizer.mask_token_id]
         best = torch.softmax(chosen, dim=-1).topk(5)
@@ -49,24 +48,23 @@ def run() -> list[dict]:
             their_tokenizer.convert_ids_to_tokens(row)
         return best.values.tolist()
 
-    def sorted_by_length(logits_of) -> list[float]:
-        """The best that a padded batch can do: eight of like length."""
+    def theirs_padded(logits_of) -> list[list[float]]:
+        batch = their_tokenizer(texts, padding=True, return_tensors="pt")
+        return their_guesses(logits_of, batch)
+
+    def sorted_by_length(logits_of) -> list[list[float]]:
+        """The best that padded batches can do: eight of like length."""
         ids = their_tokenizer(texts)["input_ids"]
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
-        found: list = [None] * len(ids)
+        found: dict[int, list[float]] = {}
         for start in range(0, len(ids), 8):
             numbers = order[start : start + 8]
             batch = their_tokenizer.pad(
                 {"input_ids": [ids[n] for n in numbers]}, return_tensors="pt"
             )
-            here, mask = batch["input_ids"], batch["attention_mask"]
-            at = here == their_tokenizer.mask_token_id
-            best = torch.softmax(logits_of(here, mask)[at], dim=-1).topk(5)
-            for row in best.indices.tolist():
-                their_tokenizer.convert_ids_to_tokens(row)
-            for n, row in zip(numbers, best.values.tolist(), strict=True):
-                found[n] = row
-        return found
+            guesses = their_guesses(logits_of, batch)
+            found |= zip(numbers, guesses, strict=True)
+        return [found[n] for n in range(len(ids))]
 
     def own(model, own_tokenizer) -> list[list[float]]:
         found = fill_mask(model, own_tokenizer, texts)

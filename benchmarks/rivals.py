@@ -42,7 +42,7 @@ def theirs(attention: str = "sdpa") -> nn.Module:
 
 
 class Logits(nn.Module):
-    """transformers' model as a function from two tensors to one."""
+    """A masked-word model as a function from two tensors to one."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -52,6 +52,22 @@ class Logits(nn.Module):
         return self.model(
             input_ids=input_ids, attention_mask=attention_mask
         ).logits
+
+
+def first_logits(model: BertForMaskedLM) -> Callable[[Tensor, Tensor], Tensor]:
+    """This project's model, with logits for each row's first token alone."""
+
+    def run(ids: Tensor, mask: Tensor) -> Tensor:
+        states = model.bert(ids, mask).last_hidden_state
+        return model.masked_words(states[:, :1])
+
+    return run
+
+
+def random_ids(batch: int, seq: int, seed: int = 5) -> Tensor:
+    """Seeded ids of ordinary words, `[batch, seq]`."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(1000, 30000, (batch, seq), generator=generator)
 
 
 def onnx_file(int8: bool = False) -> Path:

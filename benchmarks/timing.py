@@ -127,25 +127,26 @@ def foreign_load(before: tuple, after: tuple) -> float:
 
 
 def as_markdown(table: dict) -> str:
-    """One table, as it is printed."""
-    if "rounds" not in table:
-        return memory_as_markdown(table)
+    """One table, as it is printed: of times, or of bytes held."""
+    timed = "rounds" in table
+    heads = "ms | times as fast | quartiles"
+    if not timed:
+        heads = "million bytes, loaded | at most"
+    columns = 4 + heads.count("|")
     lines = [
         f"### {table['title']}",
         "",
-        "| what | ms | times as fast | quartiles | error | tolerance |",
-        "|---|--:|--:|--:|--:|--:|",
+        f"| what | {heads} | error | tolerance |",
+        "|---|" + (columns - 1) * "--:|",
     ]
     for row in table["rows"]:
-        errors = f"{row['error']:.1e} | {row['tolerance']:.0e} |"
-        if "seconds" in row:
-            lines.append(
-                f"| {row['name']} | {1e3 * row['seconds']:.1f} | "
-                f"{row['ratio']:.2f} | {row['ratio_low']:.2f} to "
-                f"{row['ratio_high']:.2f} | {errors}"
-            )
-        else:
-            lines.append(f"| {row['name']} | no rate: differs | | | {errors}")
+        cells = times_of(row) if timed else bytes_of(row)
+        lines.append(
+            f"| {row['name']} | {cells} | {row['error']:.1e} | "
+            f"{row['tolerance']:.0e} |"
+        )
+    if not timed:
+        return "\n".join([*lines, ""])
     notes = [f"{table['rounds']} rounds"]
     notes.append(f"{table['foreign_load']} cores busy with other work")
     notes += [
@@ -154,20 +155,18 @@ def as_markdown(table: dict) -> str:
     return "\n".join([*lines, "", "; ".join(notes) + ".", ""])
 
 
-def memory_as_markdown(table: dict) -> str:
-    """A table of bytes held."""
-    lines = [
-        f"### {table['title']}",
-        "",
-        "| what | million bytes, loaded | at most | error | tolerance |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    for row in table["rows"]:
-        held = "no number: differs | "
-        if "peak" in row:
-            held = f"{row['loaded'] / 1e6:.0f} | {row['peak'] / 1e6:.0f}"
-        lines.append(
-            f"| {row['name']} | {held} | {row['error']:.1e} | "
-            f"{row['tolerance']:.0e} |"
-        )
-    return "\n".join([*lines, ""])
+def times_of(row: dict) -> str:
+    """Time, ratio and its quartiles, or that there is no rate."""
+    if "seconds" not in row:
+        return "no rate: differs | |"
+    return (
+        f"{1e3 * row['seconds']:.1f} | {row['ratio']:.2f} | "
+        f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"
+    )
+
+
+def bytes_of(row: dict) -> str:
+    """What was held once loaded and at most, or that nothing is told."""
+    if "peak" not in row:
+        return "no number: differs |"
+    return f"{row['loaded'] / 1e6:.0f} | {row['peak'] / 1e6:.0f}"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmarks.rivals import POCKET
+from benchmarks.rivals import POCKET, random_ids
 from benchmarks.timing import Contender, compare
 from bert import BertForPreTraining
 from bert.heads import IGNORED
@@ -18,8 +18,7 @@ BATCH, SEQ = 32, 128
 
 def a_batch() -> dict[str, Tensor]:
     """Random ids; every seventh place is asked for."""
-    generator = torch.Generator().manual_seed(18)
-    ids = torch.randint(1000, 30000, (BATCH, SEQ), generator=generator)
+    ids = random_ids(BATCH, SEQ, seed=18)
     labels = torch.full_like(ids, IGNORED)
     labels[:, ::7] = ids[:, ::7]
     return {

@@ -2,8 +2,10 @@
 
 import json
 import math
+import subprocess
+import sys
 
-from benchmarks.readme import README, RESULTS, filled
+from benchmarks.readme import README, RESULTS, ROOT, filled
 from benchmarks.timing import Contender, as_markdown, compare, foreign_load
 
 
@@ -30,6 +32,36 @@ def test_a_contender_with_other_numbers_gets_no_rate():
         (line,) = [x for x in lines if x.startswith(f"| {name} ")]
         assert "no rate" in line
     assert table["rows"][0]["ratio"] == 1
+
+
+def test_other_numbers_get_no_bytes_and_every_row_has_all_cells():
+    near = {"name": "near", "error": 1e-6, "tolerance": 1e-5}
+    far = {"name": "far", "error": 2e-5, "tolerance": 1e-5}
+    held = {"title": "t", "rows": [near | {"loaded": 2e6, "peak": 3e6}, far]}
+    timed = race(
+        Contender("a", lambda _: 1.0, 0), Contender("b", lambda _: 2.0, 0)
+    )
+    for table in (held, timed):
+        _, _, *lines = as_markdown(table).strip().split("\n")
+        rows = [line for line in lines if line.startswith("|")]
+        assert len(rows) == 4 and len({r.count("|") for r in rows}) == 1
+    printed = as_markdown(held)
+    assert "| near | 2 | 3 | 1.0e-06 | 1e-05 |" in printed
+    assert "| far | no number: differs | | 2.0e-05 |" in printed
+
+
+def test_what_was_held_counts_memory_that_was_given_back():
+    program = """
+import psutil
+from benchmarks.memory import most_held
+
+before = most_held()
+held = bytearray(b"x") * (before + 100_000_000)
+del held
+assert most_held() > before + 90_000_000
+assert psutil.Process().memory_info().rss < most_held() - 90_000_000
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_contenders_take_turns_and_prepare_anew():

@@ -189,6 +189,13 @@ def test_remembered_works_each_key_out_once():
     assert asked == ["x", long, long]
 
 
+def test_remembered_keeps_all_code_points():
+    asked = []
+    known = Remembered(lambda code: asked.append(code) or chr(code))
+    assert "aba".translate(known) == "aba"
+    assert asked == [97, 98]
+
+
 def test_can_be_copied():
     FAST.encode("rome")
     text = SENTENCES["English"]

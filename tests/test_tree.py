@@ -93,18 +93,21 @@ def test_no_two_modules_of_the_package_import_each_other():
 
 CODE_CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.S | re.M)
 NOT_PYTHON = (":", "%", "#|")  # options, magics and marks at a line's start
+TO_BE_SEEN = re.compile(r"figures\.(show|table)\(|widgets\.\w+_view\(")
 
 
 @pytest.mark.parametrize(
     "chapter", sorted((ROOT / "book").glob("*.md")), ids=lambda path: path.stem
 )
-def test_a_table_ends_its_cell_or_else_no_reader_sees_it(chapter):
+def test_a_figure_ends_its_cell_or_else_no_reader_sees_it(chapter):
     for cell in CODE_CELL.findall(chapter.read_text(encoding="utf-8")):
         lines = [x for x in cell.split("\n") if not x.startswith(NOT_PYTHON)]
         try:
-            statements = ast.parse("\n".join(lines)).body
+            module = ast.parse("\n".join(lines))
         except SyntaxError:  # a piece that stands inside a function
-            assert "figures.table(" not in cell
+            assert not TO_BE_SEEN.search(cell)
             continue
-        for statement in statements[:-1]:
-            assert not ast.unparse(statement).startswith("figures.table(")
+        for node in ast.walk(module):
+            if isinstance(node, ast.Expr) and node is not module.body[-1]:
+                shown = ast.unparse(node)
+                assert not TO_BE_SEEN.match(shown), f"not seen: {shown:.60}"

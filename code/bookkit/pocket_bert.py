@@ -670,12 +670,12 @@ def write_model(model: BertForPreTraining, work: Path, output: Path) -> None:
     model.half().save_pretrained(beside)
     BertTokenizer.from_pretrained(start_folder(work)).save_pretrained(beside)
     (beside / "README.md").write_text(
-        model_card(Log(work / "log.jsonl"), RECIPE)
+        model_card(Log(work / "log.jsonl"), RECIPE, model.config)
     )
     os.replace(beside, output)
 
 
-def model_card(log: Log, recipe: tuple[Stage, ...]) -> str:
+def model_card(log: Log, recipe: tuple[Stage, ...], config: BertConfig) -> str:
     """What the model was made of, how, and what it can do."""
     last = log.lines()[-1]
     sources = "\n".join(
@@ -697,12 +697,15 @@ def model_card(log: Log, recipe: tuple[Stage, ...]) -> str:
         f"the first five; first guesses that stand in the sentence: {copied}"
         for kind, (items, first, five, copied) in last["cloze"].items()
     )
+    places = sum(stage.settings.steps * stage.tokens for stage in recipe)
     return f"""# pocket-bert
 
-A small BERT, made by the book's own code (`make pocket-bert`): 12 layers, 12
-heads, 384 wide, 1536 inner, 512 positions, the 30,522 words of
-bert-base-uncased, heads for masked words and for the next sentence; float16,
-one file of 67 MB. Weights: Apache-2.0, like those that they started from.
+A small BERT, made by the book's own code (`make pocket-bert`):
+{config.num_hidden_layers} layers, {config.num_attention_heads} heads,
+{config.hidden_size} wide, {config.intermediate_size} inner,
+{config.max_position_embeddings} positions, {config.vocab_size:,} words, heads
+for masked words and for the next sentence; float16. Weights: Apache-2.0, like
+those that they started from.
 
 ## Made from
 
@@ -731,9 +734,10 @@ On the book's cloze table, written before the training:
 
 ## Limits
 
-It has seen some ten million words of text, thousands of times fewer than
-the published BERT models. Do not trust it with facts. It repeats the biases
-of its texts, some of which are older than a century.
+It was shown {places / 1e6:.0f} million places of text, padding included,
+thousands of times fewer than the published BERT models. Do not trust it with
+facts. It repeats the biases of its texts, some of which are older than a
+century.
 """
 
 
