@@ -112,6 +112,8 @@ class BertTokenizerFast(BertTokenizer):
         """The ids of a cleaned word's pieces, the longest that fits first."""
         if len(word) > LONGEST_WORD:
             return (self.unk_token_id,)
+        if word in self.vocab:
+            return (self.vocab[word],)
         found, start, pieces = [], 0, self.vocab
         while start < len(word):
             for end in range(

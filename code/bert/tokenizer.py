@@ -489,11 +489,13 @@ def check_texts(texts: object, name: str) -> list[str]:
                 f"{name}: found {text!r:.40} of type {type(text).__name__}, "
                 "wanted a string"
             )
-        if lone := re.search("[\ud800-\udfff]", text):
+        try:
+            text.encode()  # fails at half a character, quicker than a search
+        except UnicodeEncodeError as error:
             raise ValueError(
-                f"{name}: U+{ord(lone[0]):X} at character {lone.start()} is "
-                "half a character, wanted Unicode text"
-            )
+                f"{name}: U+{ord(text[error.start]):X} at character "
+                f"{error.start} is half a character, wanted Unicode text"
+            ) from None
     return list(texts)
 
 
