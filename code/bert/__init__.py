@@ -2,6 +2,8 @@
 """BERT, one operation at a time: the package that the book writes."""
 
 from bert.config import BertConfig
+from bert.engine import optimize
+from bert.fast_tokenizer import BertTokenizerFast
 from bert.fill_mask import fill_mask
 from bert.heads import BertForMaskedLM, BertForPreTraining
 from bert.model import BertModel
@@ -14,5 +16,7 @@ __all__ = [
     "BertForPreTraining",
     "BertModel",
     "BertTokenizer",
+    "BertTokenizerFast",
     "fill_mask",
+    "optimize",
 ]
