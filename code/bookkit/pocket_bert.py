@@ -73,6 +73,8 @@ class Stage:
         share: Of the places, how many are asked for.
         pairs: Of the rows with two sentences or more, how many are pairs.
         settings: The optimizer's.
+        short: Of the documents, how many are cut into rows of at most
+            `SHORT` tokens instead.
     """
 
     name: str
@@ -82,15 +84,19 @@ class Stage:
     share: float
     pairs: float
     settings: Settings
+    short: float = 0.0
 
+
+SHORT = 32  # one sentence, mostly
 
 SIX = Settings(
     steps=1149, rate=4e-4, warm_up=100, decay_from=1149,
     betas=(0.9, 0.98), next_sentence=0.3, half=True,
 )  # fmt: skip
 
-# Two cores, less than two hours: the level stages ended when a share of that
-# time was over, hence their odd numbers of steps.
+# Two cores, and a few hours on two days: the level stages ended when a share
+# of the time was over, hence their odd numbers of steps. Between the days the
+# weights were stored in float16, as they ship.
 RECIPE = (
     # Short rows and small batches while every step still helps.
     Stage("six-short", 6, 64, 2048, 0.2, 0.0, SIX),
@@ -102,6 +108,16 @@ RECIPE = (
     Stage(
         "twelve", 12, 128, 4096, 0.2, 0.3,
         replace(SIX, steps=700, warm_up=50, decay_from=50),
+    ),
+    # Another day: the rate climbs again. Rows of one sentence say little
+    # that could be copied.
+    Stage(
+        "again", 12, 128, 4096, 0.2, 0.0,
+        replace(SIX, steps=484, warm_up=100, decay_from=484), short=0.4,
+    ),
+    Stage(
+        "last", 12, 128, 4096, 0.2, 0.15,
+        replace(SIX, steps=1350, warm_up=50, decay_from=50), short=0.4,
     ),
 )  # fmt: skip
 
@@ -235,7 +251,10 @@ def one_pass(
         share = SOURCES[int(corpus.source[document])].share
         times = int(share) + (chance.random() < share % 1)
         for _ in range(times):
-            for row in runs(corpus.document(document), stage.length - 3):
+            # No draw where nothing is short: the batches stay as they were.
+            short = stage.short > 0 and chance.random() < stage.short
+            longest = SHORT if short else stage.length
+            for row in runs(corpus.document(document), longest - 3):
                 used = sum(map(len, row)) + 3
                 rows[min(n for n in rows if used <= n)].append(row)
     batches = []
