@@ -163,6 +163,19 @@ def test_a_state_before_the_first_step_can_be_loaded(tmp_path):
     assert trainer.step == 0
 
 
+def test_a_state_leaves_nothing_of_what_the_trainer_was(tmp_path):
+    path = tmp_path / "run.state"
+    save_state(Trainer(tiny_model(), SETTINGS), path)
+    used = train_to(2, Trainer(tiny_model(), SETTINGS))
+    load_state(used, path)
+    uncut = Trainer(tiny_model(), SETTINGS)
+    torch.manual_seed(3)
+    train_to(2, used)
+    torch.manual_seed(3)
+    train_to(2, uncut)
+    assert torch.equal(weights(used), weights(uncut))
+
+
 def test_a_state_of_other_settings_is_refused(tmp_path):
     path = tmp_path / "run.state"
     save_state(Trainer(tiny_model(), SETTINGS), path)

@@ -254,6 +254,7 @@ def load_state(trainer: Trainer, path: Path) -> None:
             )
     trainer.step = int(notes["step"])
     torch.set_rng_state(tensors["chance"])
+    trainer.optimizer.state.clear()  # a fresh weight has no moments
     with torch.no_grad():
         for name, weight in trainer.model.named_parameters():
             weight.copy_(tensors[f"weight.{name}"])
