@@ -2,6 +2,9 @@
 
 import copy
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from bert import (
 )
 from bert.engine import FastLinear, optimize
 from bert.feed_forward import gelu_tanh_in_one_pass
+from bert.linear import Linear
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
 needs_onednn = pytest.mark.skipif(
@@ -201,6 +205,35 @@ def test_follows_when_a_weight_or_bias_changes(small, ragged, packed):
         before = found
 
 
+def test_follows_a_step_of_a_fused_optimizer(small, ragged, packed):
+    """Such a step is not counted in the weights' versions."""
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    fast = optimize(model)
+    ids, mask = ragged
+    before = fast(ids, mask).logits
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
+    with torch.enable_grad():
+        model(ids, mask).logits.square().mean().backward()
+    optimizer.step()
+    found = fast(ids, mask).logits
+    assert (found - before)[mask == 1].abs().max() > 0.01
+    with torch.no_grad():
+        close(found[mask == 1], model(ids, mask).logits[mask == 1])
+
+
+def test_a_class_derived_from_linear_keeps_its_forward(small, ragged, packed):
+    class Doubled(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    model = BertForMaskedLM.from_pretrained(small["published"]).eval()
+    model.bert.layers[0].attention.query.__class__ = Doubled
+    ids, mask = ragged
+    with torch.no_grad():
+        wanted = model(ids, mask).logits
+    close(optimize(model)(ids, mask).logits[mask == 1], wanted[mask == 1])
+
+
 def test_follows_when_weights_are_assigned(small, ragged, packed):
     model = BertForMaskedLM.from_pretrained(small["published"])
     fast = optimize(model)
@@ -308,8 +341,27 @@ def test_wrong_numbers_are_never_chosen(monkeypatch: pytest.MonkeyPatch):
 def test_without_the_operations_nothing_is_packed(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(engine, "can_pack", lambda: False)
+    monkeypatch.setattr(engine, "can_pack", lambda dtype: False)
     assert not engine.packing_pays(35, 53, torch.float32)
+
+
+@needs_onednn
+def test_bfloat16_is_left_alone_where_the_processor_lacks_it(small):
+    program = """
+import sys
+import torch
+from bert import BertForMaskedLM, optimize
+
+model = BertForMaskedLM.from_pretrained(sys.argv[1])
+optimize(model, torch.bfloat16)(torch.tensor([[5, 6, 7]]))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(small["published"])],
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
 
 
 def test_training_is_refused(small):

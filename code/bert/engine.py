@@ -20,12 +20,16 @@ from bert.model import BertModel, PretrainedBert
 
 
 # book/19-speed-and-memory.md: First trick: pack the weights once
-def can_pack() -> bool:
-    """Whether this torch and this processor have what packing needs."""
+def can_pack(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this torch and this processor can pack weights of `dtype`."""
     names = ("_reorder_linear_weight", "_linear_pointwise")
-    return torch.backends.mkldnn.is_available() and all(
+    if not torch.backends.mkldnn.is_available() or not all(
         hasattr(torch.ops.mkldnn, name) for name in names
-    )
+    ):
+        return False
+    if dtype is torch.bfloat16:  # wants instructions that not all have
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return True
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -58,7 +62,7 @@ class FastLinear(Linear):
     """A Linear that keeps a packed copy of its weight, made at first use."""
 
     dtype = torch.float32
-    packed: tuple[object, Tensor, Tensor] | None = None
+    packed: tuple[object, Tensor, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
@@ -66,17 +70,21 @@ class FastLinear(Linear):
 
     def bent(self, x: Tensor, curve: tuple[str, str]) -> Tensor:
         """Map, then bend, in one pass; computed in `self.dtype`."""
-        _, packed, bias = self.up_to_date()
+        _, _, packed, bias = self.up_to_date()
         found = packed_linear(x.to(self.dtype), packed, bias, curve)
         return found.to(x.dtype)
 
-    def up_to_date(self) -> tuple[object, Tensor, Tensor]:
-        """The packed weight and the bias, packed anew if either changed."""
+    def up_to_date(self) -> tuple[object, Tensor, Tensor, Tensor]:
+        """The packed weight and the bias, packed anew if either changed.
+
+        Before them: what they were made from, kept so that no other tensor
+        can take its place in memory.
+        """
         now = state(self.weight), state(self.bias), self.dtype
         if self.packed is None or self.packed[0] != now:
-            weight = self.weight.detach().to(self.dtype)
+            kept = self.weight.detach()
             bias = self.bias.detach().to(self.dtype, copy=True)
-            self.packed = now, pack(weight), bias
+            self.packed = now, kept, pack(kept.to(self.dtype)), bias
         return self.packed
 
     def __getstate__(self) -> dict:
@@ -84,11 +92,13 @@ class FastLinear(Linear):
         return self.__dict__ | {"packed": None}
 
 
-def state(tensor: Tensor) -> tuple[int, int | None]:
-    """What changes when a tensor's numbers do: its place, and a count."""
+def state(tensor: Tensor) -> tuple[int, int | None, list[float]]:
+    """What changes with a tensor: its place, a count, and four numbers."""
     # torch does not count the changes of tensors made in inference mode.
     count = None if tensor.is_inference() else tensor._version
-    return tensor.data_ptr(), count
+    # Nor the steps of a fused optimizer: look at some numbers too.
+    step = max(1, tensor.numel() // 4)
+    return tensor.data_ptr(), count, tensor.detach().flatten()[::step].tolist()
 
 
 def linear_and_curve(
@@ -186,7 +196,7 @@ def run_without_padding(
 
 
 class FastBertModel(BertModel):
-    """A BertModel, for inference, that computes nothing at padding."""
+    """A BertModel, for inference, whose layers skip the padding."""
 
     dtype = torch.float32
 
@@ -230,7 +240,9 @@ def padded_at_the_end(real: Tensor) -> bool:
 def packing_pays(inputs: int, outputs: int, dtype: torch.dtype) -> bool:
     """Whether packed products in `dtype` are right here, and faster."""
     threads = torch.get_num_threads()
-    return can_pack() and measure_packing(inputs, outputs, dtype, threads)
+    if not can_pack(dtype):
+        return False
+    return measure_packing(inputs, outputs, dtype, threads)
 
 
 @functools.cache
@@ -287,23 +299,25 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
     make_fast(trunk, FastBertModel, dtype)
     in_layers = set(trunk.layers.modules())
     for module in model.modules():
-        if isinstance(module, Linear):
+        # Not of a class derived from Linear: it may compute something else.
+        if type(module) in (Linear, FastLinear):
             own = dtype if module in in_layers else torch.float32
-            if packing_pays(*sizes, own):
-                make_fast(module, FastLinear, own)
+            pays = packing_pays(*sizes, own)
+            make_fast(module, FastLinear if pays else Linear, own)
 
 
 Model = TypeVar("Model", bound=PretrainedBert)
 
 
 def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
-    """Return the same model for fast inference on a CPU.
+    """Return a second model for fast inference on a CPU.
 
-    It shares the weights with `model`, has its class and attributes, its
-    outputs at every real token, and follows when the weights change in
-    place. Padding at the end of rows is not computed: what leaves a layer
-    is 0 there, and outputs there mean nothing. Weights are packed, at
-    first use, where that is measured to be faster.
+    It shares the weights with `model`, has its attributes, its outputs at
+    every real token but for roundings, and follows when training or
+    loading changes the weights. Padding at the end of rows is not
+    computed: what leaves a layer is 0 there, and outputs there mean
+    nothing. Weights are packed, at first use, where that is measured to be
+    faster.
 
     Args:
         model: On the CPU, float32. It stays as it is.
@@ -312,7 +326,8 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
             stay in float32.
 
     Raises:
-        ValueError: The model is elsewhere, or a dtype is another one.
+        ValueError: The model is elsewhere, or its dtype or `dtype` is none
+            of these.
     """
     check_model(model, dtype)
     shared: dict = {

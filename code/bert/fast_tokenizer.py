@@ -103,6 +103,9 @@ class BertTokenizerFast(BertTokenizer):
         """The ids of a chunk that has no white space and no special token."""
         text = chunk.translate(self.characters)
         words = self.words(chunk) if NOT_ALONE in text else text.split()
+        if len(words) > 8:
+            known = map(self.known_words.__getitem__, words)
+            return tuple(chain.from_iterable(known))
         found: tuple[int, ...] = ()
         for word in words:  # few: adding tuples is quicker than collecting
             found += self.known_words[word]
