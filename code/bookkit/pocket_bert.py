@@ -87,7 +87,7 @@ class Stage:
     short: float = 0.0
 
 
-SHORT = 32  # one sentence, mostly
+SHORT = 32  # one sentence, more often than not
 
 SIX = Settings(
     steps=1149, rate=4e-4, warm_up=100, decay_from=1149,
@@ -704,7 +704,8 @@ def model_card(log: Log, recipe: tuple[Stage, ...], config: BertConfig) -> str:
     )
     stages = "\n".join(
         f"- {stage.name}: {stage.layers} layers, {stage.settings.steps:,} "
-        f"batches of {stage.tokens:,} places"
+        f"batches of {stage.tokens:,} places, {stage.pairs:.0%} pairs, "
+        f"{stage.short:.0%} of the documents in short rows"
         for stage in recipe
     )
     curve = "\n".join(
@@ -719,12 +720,13 @@ def model_card(log: Log, recipe: tuple[Stage, ...], config: BertConfig) -> str:
     places = sum(stage.settings.steps * stage.tokens for stage in recipe)
     return f"""# pocket-bert
 
-A small BERT, made by the book's own code (`make pocket-bert`):
-{config.num_hidden_layers} layers, {config.num_attention_heads} heads,
-{config.hidden_size} wide, {config.intermediate_size} inner,
-{config.max_position_embeddings} positions, {config.vocab_size:,} words, heads
-for masked words and for the next sentence; float16. Weights: Apache-2.0, like
-those that they started from.
+A small BERT, made by the book's own code (`make pocket-bert`).
+
+- {config.num_hidden_layers} layers, {config.num_attention_heads} heads
+- {config.hidden_size} wide, {config.intermediate_size} inner
+- {config.max_position_embeddings} positions, {config.vocab_size:,} words
+- heads for masked words and for the next sentence; stored in float16
+- weights: Apache-2.0, like those that they started from
 
 ## Made from
 
@@ -747,7 +749,8 @@ in the chapter *Pretraining*:
 ## What it can do
 
 Loss on held-out documents, all asked places masked: {last["held_out"]}.
-On the book's cloze table, written before the training:
+On the book's cloze table, written before the training, but looked at before
+its last two stages were planned:
 
 {cloze}
 
