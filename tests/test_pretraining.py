@@ -88,7 +88,7 @@ def test_biases_and_norms_do_not_decay():
 
 def test_training_lowers_the_loss_of_one_batch():
     trainer = Trainer(tiny_model(), SETTINGS)
-    losses = [trainer.train(batch_of(1)).words for _ in range(20)]
+    losses = [trainer.train(batch_of(1)).word_loss for _ in range(20)]
     assert losses[-1] < losses[0] - 0.5
 
 
@@ -126,10 +126,10 @@ def test_an_infinite_gradient_stops_before_the_weights_change():
     assert trainer.step == 1 and weights(trainer).isfinite().all()
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_resume_is_exact_to_the_last_bit(tmp_path, half):
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_resume_is_exact_to_the_last_bit(tmp_path, bfloat16):
     """With dropout, and with batches in which the pair head has no loss."""
-    settings = replace(SETTINGS, half=half)
+    settings = replace(SETTINGS, bfloat16=bfloat16)
 
     def fresh():
         return Trainer(tiny_model(), settings)

@@ -35,13 +35,12 @@ def pretraining_losses(
     hidden = trunk.last_hidden_state[asked]  # [asked, hidden]
     # Out of half precision before the softmax.
     logits = model.masked_words(hidden).float()  # [asked, vocab]
-    words = label_loss(logits, batch["labels"][asked], "labels")
-    if (batch["next_sentence_label"] == IGNORED).all():
-        return words, None
-    pairs = model.next_sentence(trunk.pooler_output).float()  # [batch, 2]
-    return words, label_loss(
-        pairs, batch["next_sentence_label"], "next_sentence_label"
-    )
+    word_loss = label_loss(logits, batch["labels"][asked], "labels")
+    answers = batch["next_sentence_label"]  # [batch]
+    if (answers == IGNORED).all():
+        return word_loss, None
+    logits = model.next_sentence(trunk.pooler_output).float()  # [batch, 2]
+    return word_loss, label_loss(logits, answers, "next_sentence_label")
 
 
 # book/18-pretraining.md: How fast
@@ -61,7 +60,7 @@ class Settings:
         betas, eps: AdamW's.
         clip: The longest that the gradient may be.
         next_sentence: The weight of that loss beside the words' loss.
-        half: Whether the products run in bfloat16.
+        bfloat16: Whether the products run in it.
     """
 
     steps: int = 1_000_000
@@ -73,7 +72,7 @@ class Settings:
     eps: float = 1e-6
     clip: float = 1.0
     next_sentence: float = 1.0
-    half: bool = False
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.warm_up <= self.decay_from <= self.steps:
@@ -117,14 +116,14 @@ class Report:
     """What one step did.
 
     Attributes:
-        words: The loss of the masked words.
-        pairs: The loss of the next sentence, or None.
+        word_loss: That of the masked words.
+        pair_loss: That of the next sentence, or None.
         rate: The learning rate.
         gradient: The length of the gradient before clipping.
     """
 
-    words: float
-    pairs: float | None
+    word_loss: float
+    pair_loss: float | None
     rate: float
     gradient: float
 
@@ -156,11 +155,11 @@ class Trainer:
                 number: the weights are not changed.
         """
         settings, weights = self.settings, self.model.parameters()
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.half):
-            words, pairs = pretraining_losses(self.model, batch)
-        loss = words
-        if pairs is not None:
-            loss = words + settings.next_sentence * pairs
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+            word_loss, pair_loss = pretraining_losses(self.model, batch)
+        loss = word_loss
+        if pair_loss is not None:
+            loss = word_loss + settings.next_sentence * pair_loss
         if not loss.isfinite():
             raise FloatingPointError(f"step {self.step}: the loss is {loss:g}")
         self.optimizer.zero_grad(set_to_none=True)
@@ -175,8 +174,12 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.step()
         self.step += 1
-        heard = None if pairs is None else pairs.item()
-        return Report(words.item(), heard, rate, length.item())
+        return Report(
+            word_loss.item(),
+            None if pair_loss is None else pair_loss.item(),
+            rate,
+            length.item(),
+        )
 
 
 # book/18-pretraining.md: Stop and go on

@@ -33,8 +33,8 @@ class Pieces:
     ordinary: tuple[int, ...]
     continuing: frozenset[int]
 
-    @classmethod
-    def of(cls, vocabulary: Sequence[str]) -> "Pieces":
+    @staticmethod
+    def of(vocabulary: Sequence[str]) -> "Pieces":
         """Look the pieces up in a vocabulary, a list in the order of ids.
 
         Raises:
@@ -49,7 +49,7 @@ class Pieces:
                 f"{', '.join(absent)}; pretraining needs {', '.join(special)}"
             )
         bracketed = {p for p in vocabulary if p[:1] == "[" and p[-1:] == "]"}
-        return cls(
+        return Pieces(
             pad=ids["[PAD]"],
             cls=ids["[CLS]"],
             sep=ids["[SEP]"],
@@ -111,31 +111,24 @@ def sentence_pair(
 
     Args:
         stretch: At least two sentences that follow each other.
-        stranger: A document that `stretch` is not from.
+        stranger: The same, from another document.
         chance: The random numbers that cut and choose.
+
+    Raises:
+        ValueError: A stretch of fewer than two sentences.
     """
-    if len(stretch) < 2:
-        raise ValueError(f"a pair needs 2 sentences, found {len(stretch)}")
+    shorter = min(len(stretch), len(stranger))
+    if shorter < 2:
+        raise ValueError(f"a pair needs 2 sentences, found {shorter}")
     cut = chance.randint(1, len(stretch) - 1)
+    own = joined(stretch[cut:])
+    foreign = joined(stranger[chance.randint(1, len(stranger) - 1) :])
+    # One rule cuts both, so that nothing but meaning tells them apart.
+    longest = min(len(own), len(foreign))
+    room = chance.randint(max(1, longest // 2), longest)
     follows = chance.random() < 0.5
-    source = stretch[cut:]
-    # Both kinds get the same room, or the length would tell them apart.
-    rest = len(joined(source))
-    room = chance.randint(max(1, rest // 2), rest)
-    if not follows:
-        source = stranger[chance.randint(0, last_start(stranger, room)) :]
-    second = joined(source)[:room]
-    return Example(joined(stretch[:cut]), second, int(not follows))
-
-
-def last_start(document: Document, room: int) -> int:
-    """The last sentence from which `room` ids are left; 0 if there is none."""
-    left = 0
-    for number in range(len(document) - 1, 0, -1):
-        left += len(document[number])
-        if left >= room:
-            return number
-    return 0
+    second = own if follows else foreign
+    return Example(joined(stretch[:cut]), second[:room], int(not follows))
 
 
 # book/17-pretraining-data.md: Masks
@@ -169,9 +162,9 @@ def choose_places(
 ) -> list[int]:
     """Choose the places of a row to ask for, in order.
 
-    The share is counted in pieces, and at least one place is chosen. Words
-    are taken in random order; one with more pieces than are still wanted
-    is passed over.
+    The share is counted in pieces; at least one place is chosen, unless
+    the row holds special pieces only. Words are taken in random order; one
+    with more pieces than are still wanted is passed over.
     """
     words: list[list[int]] = []
     for place, number in enumerate(ids):

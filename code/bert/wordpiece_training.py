@@ -11,7 +11,7 @@ from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
 from bert.wordpiece import CONTINUES, LONGEST_WORD
 
 
-# book/16-training-wordpiece.md: The real one
+# book/16-training-wordpiece.md: In a loop
 def count_words(texts: Iterable[str], tokenizer: BertTokenizer) -> Counter:
     """Count the words of some texts, cleaned as `tokenizer` cleans."""
     counts: Counter = Counter()
@@ -30,6 +30,18 @@ def glued(left: str, right: str) -> str:
     return left + right.removeprefix(CONTINUES)
 
 
+def merge_in(cut: list[str], pair: tuple[str, str]) -> list[str]:
+    """Glue a pair wherever it stands in one word, from the left."""
+    merged: list[str] = []
+    for piece in cut:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] = glued(*pair)
+        else:
+            merged.append(piece)
+    return merged
+
+
+# book/16-training-wordpiece.md: The real one
 def by_count(pair: int, left: int, right: int, total: int) -> float:
     """Score a merge by how often the two pieces stand together."""
     return float(pair)
@@ -130,17 +142,6 @@ class CutWords:
             self.pairs_with[piece] = alive
             touched |= alive
         return touched
-
-
-def merge_in(cut: list[str], pair: Pair) -> list[str]:
-    """Glue a pair wherever it stands in one word, from the left."""
-    merged: list[str] = []
-    for piece in cut:
-        if merged and (merged[-1], piece) == pair:
-            merged[-1] = glued(*pair)
-        else:
-            merged.append(piece)
-    return merged
 
 
 def train_wordpiece(

@@ -91,7 +91,7 @@ SHORT = 32  # one sentence, more often than not
 
 SIX = Settings(
     steps=1149, rate=4e-4, warm_up=100, decay_from=1149,
-    betas=(0.9, 0.98), next_sentence=0.3, half=True,
+    betas=(0.9, 0.98), next_sentence=0.3, bfloat16=True,
 )  # fmt: skip
 
 # Two cores, and a few hours on two days: the level stages ended when a share
@@ -285,7 +285,7 @@ def batches(
             if step >= start:
                 chance = random.Random(f"{SEED} {stage.name} step {step}")
                 examples = [
-                    make_example(corpus, training, row, stage.pairs, chance)
+                    make_example(corpus, row, rows, stage.pairs, chance)
                     for row in rows
                 ]
                 masking = Masking(share=stage.share)
@@ -295,17 +295,26 @@ def batches(
 
 def make_example(
     corpus: Corpus,
-    training: list[int],
     row: Row,
+    rows: list[Row],
     pairs: float,
     chance: random.Random,
 ) -> Example:
-    """Turn a run of sentences into one segment, or into a pair."""
-    sentences = [corpus.ids(places) for places in row]
-    if len(sentences) < 2 or chance.random() >= pairs:
-        return Example(joined(sentences), [], IGNORED)
-    stranger = corpus.document(chance.choice(training))
-    return sentence_pair(sentences, [corpus.ids(p) for p in stranger], chance)
+    """Turn a run of sentences into one segment, or into a pair.
+
+    A pair's stranger is another row of the batch: cut like this one, and of
+    another document but for a rare accident.
+    """
+    others = [r for r in rows if len(r) > 1 and r is not row]
+    if len(row) < 2 or not others or chance.random() >= pairs:
+        return Example(joined(sentences(corpus, row)), [], IGNORED)
+    stranger = sentences(corpus, chance.choice(others))
+    return sentence_pair(sentences(corpus, row), stranger, chance)
+
+
+def sentences(corpus: Corpus, row: Row) -> list[list[int]]:
+    """The ids of a row's sentences."""
+    return [corpus.ids(places) for places in row]
 
 
 # Models
@@ -552,7 +561,7 @@ def train_stage(
         started = time.monotonic()
         report = trainer.train(batch)
         now = time.monotonic()
-        smooth = moving_mean(smooth, report.words, 0.02)
+        smooth = moving_mean(smooth, report.word_loss, 0.02)
         pace = moving_mean(pace, now - started, 0.1)
         if now - noted > 5 or trainer.step == steps:
             noted = now
@@ -566,7 +575,7 @@ def train_stage(
                 "step": trainer.step,
                 "places": trainer.step * stage.tokens,
                 "training": round(smooth, 4),
-                "pairs": report.pairs,
+                "pairs": report.pair_loss,
                 "rate": report.rate,
                 "seconds_a_step": round(pace, 3),
             }
