@@ -2,28 +2,42 @@
 
 import argparse
 import importlib
+import importlib.util
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
-import torch
+# torch, psutil and what imports them are imported where they are used: first
+# `refuse_missing` says in words what is not there.
 
-from benchmarks.timing import as_markdown
-
-SUBJECTS = (
-    "tokenizer",
-    "loading",
-    "memory",
-    "ragged",
-    "forward",
-    "training",
-)
+ROOT = Path(__file__).resolve().parents[1]
+WITH_ONNX = ("torch", "psutil", "transformers", "onnx", "onnxruntime")
+# Each subject, and the packages that it imports.
+SUBJECTS = {
+    "tokenizer": (
+        "torch",
+        "psutil",
+        "transformers",
+        "nanotoken",
+        "docutils",
+        "sphinx",
+    ),
+    "loading": ("torch", "psutil", "transformers"),
+    "memory": WITH_ONNX,
+    "ragged": WITH_ONNX,
+    "forward": WITH_ONNX,
+    "training": ("torch", "psutil"),
+}
+RESULTS = "benchmarks/results"
+FOR_BFLOAT16 = ("AVX512_BF16", "AMX_BF16")  # beside the general ones
 PACKAGES = (
     "torch",
     "transformers",
@@ -33,17 +47,67 @@ PACKAGES = (
 )
 
 
+def refuse_missing(subjects: Sequence[str]) -> None:
+    """End with the command that helps, where a package is missing.
+
+    Raises:
+        SystemExit: A subject imports a package that is not installed.
+    """
+    missing = {
+        package
+        for subject in subjects
+        for package in SUBJECTS[subject]
+        if importlib.util.find_spec(package) is None
+    }
+    if missing:
+        raise SystemExit(
+            f"{', '.join(subjects)}: not installed, but wanted: "
+            f"{', '.join(sorted(missing))}. Install all that is measured:\n"
+            f"{sys.executable} -m pip install "
+            "-r requirements.txt -r benchmarks/requirements.txt"
+        )
+
+
+def commit(root: Path) -> str:
+    """The tree's git commit, "-dirty" if it is changed, or "unknown"."""
+    # Asked for here: a folder without .git may lie in another repository.
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return "unknown"
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    # What earlier subjects wrote changes nothing that is measured.
+    changed = git("status", "--porcelain", "--", ".", f":!{RESULTS}")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+
+
 def machine() -> dict:
     """What a reader needs to judge the numbers; nothing that names a host."""
+    import psutil
+    import torch
+
     versions = {"Python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "absent"
+    able = torch.cpu.get_capabilities()
     return {
         "cpu": processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "instructions": ", ".join(
+            [
+                torch.backends.cpu.get_cpu_capability(),
+                *(name for name in FOR_BFLOAT16 if able.get(name.lower())),
+            ]
+        ),
         "cores": psutil.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
@@ -73,6 +137,11 @@ def run_subject(name: str) -> list[dict]:
 
 
 def main() -> None:
+    """Measure the subjects that are named, or all; print, and keep if asked.
+
+    Raises:
+        SystemExit: A package is missing.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []])
     parser.add_argument(
@@ -82,23 +151,33 @@ def main() -> None:
     )
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    chosen = arguments.subjects or SUBJECTS
+    chosen = arguments.subjects or list(SUBJECTS)
+    refuse_missing(chosen)
+    import torch
+
+    from benchmarks.timing import as_markdown
+
     if arguments.child:
         subject = importlib.import_module(f"benchmarks.{chosen[0]}")
         with torch.inference_mode(chosen[0] != "training"):
             tables = subject.run()
         arguments.child.write_text(json.dumps(tables))
         return
-    here = machine()
+    here, measured = machine(), commit(ROOT)
     versions = ", ".join(f"{n} {v}" for n, v in here["versions"].items())
     print(
         f"{here['cpu']}, {here['cores']} cores, {here['instructions']}, "
-        f"{here['threads']} threads; {versions}\n"
+        f"{here['threads']} threads; {versions}; commit {measured}\n"
     )
     subjects = {}
     start = time.monotonic()
     for name in chosen:
-        subjects[name] = {"machine": here, "tables": run_subject(name)}
+        subjects[name] = {
+            "machine": here,
+            "date": date.today().isoformat(),
+            "commit": measured,
+            "tables": run_subject(name),
+        }
         for table in subjects[name]["tables"]:
             print(as_markdown(table), flush=True)
     print(f"{time.monotonic() - start:.0f} seconds in all.")

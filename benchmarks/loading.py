@@ -1,4 +1,4 @@
-"""Import and load, from the start of a process to its end."""
+"""A process from its start to its end: import, load, sum of a matrix."""
 
 import subprocess
 import sys
@@ -38,7 +38,8 @@ def run() -> list[dict]:
 
     return [
         compare(
-            "Import and load at bert-base's size, whole process",
+            "Import and load at bert-base's size, whole process; from its "
+            "start to its end: import, load, sum of one matrix",
             [
                 Contender("transformers", lambda _: process(THEIRS), 0),
                 Contender("bert", lambda _: process(OURS), 0),

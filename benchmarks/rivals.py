@@ -4,6 +4,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from bookkit.random_base import BASE, write_checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
 POCKET = ROOT / "models" / "pocket-bert"
+GRAPH_VERSION = 1  # raise it with every change to how ONNX files are made
 
 
 def base_checkpoint() -> Path:
@@ -30,14 +32,16 @@ def ours() -> BertForMaskedLM:
     return BertForMaskedLM.from_pretrained(base_checkpoint())
 
 
-def theirs(attention: str = "sdpa") -> nn.Module:
+def theirs(
+    attention: str = "sdpa", dtype: torch.dtype = torch.float32
+) -> nn.Module:
     """transformers' model on the same file."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers.BertForMaskedLM.from_pretrained(
-        base_checkpoint(), attn_implementation=attention, dtype=torch.float32
+        base_checkpoint(), attn_implementation=attention, dtype=dtype
     ).eval()
 
 
@@ -70,10 +74,19 @@ def random_ids(batch: int, seq: int, seed: int = 5) -> Tensor:
     return torch.randint(1000, 30000, (batch, seq), generator=generator)
 
 
+def onnx_path(int8: bool = False) -> Path:
+    """Where the graph is kept; other makers would make another file."""
+    makers = ("torch", "transformers", "onnx")
+    made_by = [f"{name}-{version(name)}" for name in makers]
+    if int8:
+        made_by += ["int8", f"onnxruntime-{version('onnxruntime')}"]
+    name = "-".join(["base", f"graph-{GRAPH_VERSION}", *made_by])
+    return CACHE / "benchmarks" / f"{name}.onnx"
+
+
 def onnx_file(int8: bool = False) -> Path:
     """Export transformers' model once; kept from run to run."""
-    path = CACHE / "benchmarks" / "base.onnx"
-    small = path.with_name("base-int8.onnx")
+    path, small = onnx_path(), onnx_path(int8=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         ids = torch.randint(1000, 30000, (2, 16))
@@ -124,3 +137,14 @@ def largest_difference(found: Tensor, wanted: Tensor) -> float:
     if found.shape != wanted.shape:
         return float("inf")
     return (found.float() - wanted).abs().max().item()
+
+
+def cosine_gap(found: Tensor, wanted: Tensor) -> float:
+    """The largest 1 - cosine of vectors along the last axis, in float64."""
+    if found.shape != wanted.shape:
+        return float("inf")
+    gaps = [
+        (1 - torch.cosine_similarity(a.double(), b.double(), dim=-1)).max()
+        for a, b in zip(found, wanted, strict=True)  # one row's copies at once
+    ]
+    return torch.stack(gaps).max().item()

@@ -64,17 +64,18 @@ def test_torch_still_has_the_private_operations():
 @needs_onednn
 @pytest.mark.parametrize("rows", [1, 2, 3, 17, 130])
 @pytest.mark.parametrize(
-    "curve", [None, F.gelu, gelu_tanh_in_one_pass, F.relu]
+    "activation", [None, F.gelu, gelu_tanh_in_one_pass, F.relu]
 )
-def test_packed_linear_equals_f_linear(rows: int, curve: Callable | None):
+def test_packed_linear_equals_f_linear(rows: int, activation: Callable | None):
     generator = torch.Generator().manual_seed(rows)
     x = torch.randn(rows, 35, generator=generator)
     weight = torch.randn(53, 35, generator=generator)
     bias = torch.randn(53, generator=generator)
     wanted = F.linear(x, weight, bias)
-    name = engine.STRAIGHT
-    if curve is not None:
-        wanted, name = curve(wanted), engine.CURVES[curve]
+    name = engine.NO_ACTIVATION
+    if activation is not None:
+        wanted = activation(wanted)
+        name = engine.ACTIVATIONS[activation]
     close(engine.packed_linear(x, engine.pack(weight), bias, name), wanted)
 
 
@@ -329,7 +330,7 @@ def test_measuring_keeps_the_random_state():
 
 @needs_onednn
 def test_wrong_numbers_are_never_chosen(monkeypatch: pytest.MonkeyPatch):
-    def wrong(x, packed, bias, curve):
+    def wrong(x, packed, bias, activation):
         return torch.zeros(*x.shape[:-1], len(bias), dtype=x.dtype)
 
     monkeypatch.setattr(engine, "packed_linear", wrong)
@@ -368,6 +369,32 @@ def test_training_is_refused(small):
     fast = optimize(BertForMaskedLM.from_pretrained(small["published"]))
     with pytest.raises(RuntimeError, match="only infers"):
         fast.train()
+
+
+def test_converting_an_optimized_model_is_refused(small, packed):
+    model = BertModel.from_pretrained(small["published"])
+    converted = optimize(model).double()
+    with pytest.raises(TypeError, match=r"are torch.float64, wanted torch.f"):
+        converted(torch.tensor([[5, 6]]))
+    assert model(torch.tensor([[5, 6]])).last_hidden_state.dtype is (
+        torch.float32
+    )
+
+
+@needs_onednn
+def test_bfloat16_must_beat_packed_float32(monkeypatch: pytest.MonkeyPatch):
+    def slow_in_half(module, x):
+        # packed float32 is fastest, bfloat16 second, plain last
+        if not isinstance(module, FastLinear):
+            return 3.0
+        return 1.0 if module.dtype is torch.float32 else 2.0
+
+    monkeypatch.setattr(engine, "seconds_of", slow_in_half)
+    monkeypatch.setattr(engine, "can_pack", lambda dtype: True)
+    engine.measure_packing.cache_clear()
+    assert engine.packing_pays(35, 53, torch.float32)
+    assert not engine.packing_pays(35, 53, torch.bfloat16)
+    engine.measure_packing.cache_clear()
 
 
 def test_other_dtypes_are_refused(small):

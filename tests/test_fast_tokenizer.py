@@ -1,12 +1,14 @@
 """The fast tokenizer gives the plain one's ids, whatever the text."""
 
 import copy
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import tokenizer as benchmark
 from bert import BertTokenizer, fast_tokenizer
 from bert.fast_tokenizer import LONGEST_KEY, BertTokenizerFast, Remembered
 from bert.tokenizer import SPECIAL_TOKENS
@@ -174,6 +176,50 @@ def test_long_chunks_are_not_kept():
     assert list(fast.known_chunks) == ["b" * 64]
 
 
+@pytest.mark.parametrize(
+    "bit",
+    ["中", "!", "ab,", "á-", "각.", "\u302e\u302f", "x\u302e,"],
+    ids=ascii,
+)
+def test_a_long_chunk_takes_time_in_proportion(bit: str):
+    short, long = 10_000 // len(bit) * bit, 40_000 // len(bit) * bit
+    assert len((short + long).split()) == 1
+    assert FAST.ids(short) == PLAIN.ids(short)
+    # Four times as long; the square would be sixteen.
+    assert quickest(long) < 8 * quickest(short)
+
+
+def quickest(text: str) -> float:
+    """The processor's seconds for the ids of a text, best of several."""
+    times = []
+    for _ in range(7):
+        start = time.process_time()
+        FAST.ids(text)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+class Counted(tuple):
+    """Ids that count how many were copied to put them behind others."""
+
+    copied = 0
+
+    def __radd__(self, before: tuple) -> tuple:
+        Counted.copied += len(before)
+        return (*before, *self)
+
+
+def test_a_long_chunk_is_not_copied_for_each_word():
+    fast = BertTokenizerFast(PLAIN.vocab)
+    fast.known_words = Remembered(lambda word: Counted(fast.word_ids(word)))
+    for length in (8, 100, 1_000):
+        Counted.copied = 0
+        found = fast.chunk_ids("中" * length)
+        assert list(found) == PLAIN.ids("中" * length)
+        # A few words may be added one by one; many may not.
+        assert Counted.copied < 8 * length
+
+
 def test_remembered_works_each_key_out_once():
     asked = []
 
@@ -200,3 +246,11 @@ def test_can_be_copied():
     FAST.encode("rome")
     text = SENTENCES["English"]
     assert copy.deepcopy(FAST).encode(text) == PLAIN.encode(text)
+
+
+def test_the_texts_that_are_timed_are_the_pinned_ones():
+    english = benchmark.english()
+    assert benchmark.pinned("docutils", english) is english
+    assert benchmark.pinned("sphinx", benchmark.many_languages())
+    with pytest.raises(ValueError, match="texts from docutils .* the sha256"):
+        benchmark.pinned("docutils", [*english, "one more"])

@@ -11,7 +11,7 @@ from bert.normalization import PUNCTUATION, normalize, separate
 from bert.tokenizer import SPECIAL_PATTERN, SPECIAL_TOKENS, BertTokenizer
 from bert.wordpiece import CONTINUES, LONGEST_WORD
 
-# book/20-fast-tokenizer.md: A dictionary that knows what to do
+# book/20-fast-tokenizer.md: A dictionary that works out what it lacks
 Key = TypeVar("Key", bound=int | str)
 Value = TypeVar("Value")
 LIMIT = 2**16  # keys that are kept
@@ -38,7 +38,7 @@ class Remembered(dict[Key, Value]):
         return value
 
 
-# book/20-fast-tokenizer.md: What is not yet known
+# book/20-fast-tokenizer.md: A table for characters, a memory for words
 # These str.split would split at, but BERT deletes them.
 SPLIT_BUT_DELETED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 # Stands for a character that must be seen with its neighbours. No text

@@ -158,26 +158,36 @@ class BertModel(PretrainedBert):
         mask = None
         if attention_mask is not None:
             mask = added_mask(attention_mask, hidden.dtype)
-        states, weights = self.run_layers(hidden, mask, output_attentions)
+        last, states, weights = self.run_layers(
+            hidden, mask, output_hidden_states, output_attentions
+        )
         pooled = None
         if self.pooler is not None:
             # The first token, [CLS], speaks for the whole sequence.
-            pooled = torch.tanh(self.pooler(states[-1][:, 0]))
+            pooled = torch.tanh(self.pooler(last[:, 0]))
         return BertModelOutput(
-            last_hidden_state=states[-1],
+            last_hidden_state=last,
             pooler_output=pooled,
             hidden_states=tuple(states) if output_hidden_states else None,
             attentions=tuple(weights) if output_attentions else None,
         )
 
     def run_layers(
-        self, hidden: Tensor, mask: Tensor | None, keep_weights: bool
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what goes into the first layer and comes out of each."""
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        keep_states: bool = False,
+        keep_weights: bool = False,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """What leaves the last layer; and if kept, all states and weights.
+
+        The states are what goes into the first layer and what leaves each.
+        """
         states, kept = [hidden], []
         for layer in self.layers:
             hidden, weights = layer(hidden, mask, keep_weights)
-            states.append(hidden)
+            if keep_states:
+                states.append(hidden)
             if weights is not None:
                 kept.append(weights)
-        return states, kept
+        return hidden, states, kept

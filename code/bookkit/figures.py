@@ -12,6 +12,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from bookkit.palette import PALETTE
 
@@ -105,6 +106,52 @@ def show(
     )
     page = f'<figure class="bookkit">{svg}{below}</figure>'
     return Shown(page, f"[figure: {alt}]")
+
+
+def name_points(ax: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Write names beside points, each where it hides least.
+
+    Args:
+        ax: Has its final limits and scales.
+        points: Name, x and y; one without a name is only kept clear.
+    """
+    renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    around = [(7, 0), (-7, 0), (0, 9), (0, -9), (6, 8), (6, -8), (-6, 8)]
+    around += [(-6, -8), (0, 20), (0, -20), (16, 12), (16, -12)]
+    sides = {1: "left", 0: "center", -1: "right"}
+    taken = [
+        Bbox.from_bounds(x - 5, y - 5, 10, 10)
+        for x, y in (ax.transData.transform((x, y)) for _, x, y in points)
+    ]
+    frame = ax.get_window_extent(renderer)
+    for name, x, y in points:
+        best: tuple[float, Any] = (float("inf"), None)
+        for right, up in around if name else ():
+            text = ax.annotate(
+                name,
+                (x, y),
+                xytext=(right, up),
+                textcoords="offset points",
+                ha=sides[(right > 0) - (right < 0)],
+                va="center",
+            )
+            box = text.get_window_extent(renderer)
+            hidden = sum(overlap(box, other) for other in taken)
+            hidden += box.width * box.height - overlap(box, frame)
+            if hidden < best[0]:
+                if best[1] is not None:
+                    best[1].remove()
+                best = hidden, text
+            else:
+                text.remove()
+        if best[1] is not None:
+            taken.append(best[1].get_window_extent(renderer))
+
+
+def overlap(one: Bbox, other: Bbox) -> float:
+    """The area that two boxes share."""
+    both = Bbox.intersection(one, other)
+    return 0.0 if both is None else float(both.width * both.height)
 
 
 def inline_svg(fig: Figure, alt: str) -> str:
