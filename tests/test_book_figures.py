@@ -441,3 +441,24 @@ def test_symbols_fill_the_cells_they_are_given():
     cells = [p for p in ax.patches if p.get_linewidth() == 0]
     assert len(cells) == 2 * 4 + 5
     plt.close(fig)
+
+
+def test_names_of_close_points_do_not_overlap():
+    fig, ax = plt.subplots(figsize=(4, 3))
+    ax.plot([0, 10], [0, 10])  # sets the limits when it is drawn
+    points = [
+        ("one", 5.0, 5.0), ("two", 5.3, 5.1), ("three", 9.9, 5.0),
+        ("", 6.2, 5.0),
+    ]  # fmt: skip
+    figures.name_points(ax, points)
+    fig.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert [text.get_text() for text in ax.texts] == ["one", "two", "three"]
+    for number, box in enumerate(boxes):
+        for other in boxes[number + 1 :]:
+            assert figures.overlap(box, other) == 0
+    frame = ax.get_window_extent()
+    assert boxes[2].x1 <= frame.x1
+    x, y = ax.transData.transform((6.2, 5.0))
+    assert not any(box.contains(x, y) for box in boxes)
+    plt.close(fig)

@@ -115,6 +115,7 @@ def name_points(ax: Axes, points: Sequence[tuple[str, float, float]]) -> None:
         ax: Has its final limits and scales.
         points: Name, x and y; one without a name is only kept clear.
     """
+    ax.figure.canvas.draw()  # settles where everything lies
     renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     around = [(7, 0), (-7, 0), (0, 9), (0, -9), (6, 8), (6, -8), (-6, 8)]
     around += [(-6, -8), (0, 20), (0, -20), (16, 12), (16, -12)]
