@@ -119,13 +119,13 @@ class Report:
         word_loss: That of the masked words.
         pair_loss: That of the next sentence, or None.
         rate: The learning rate.
-        gradient: The length of the gradient before clipping.
+        gradient_length: That of the gradient before clipping.
     """
 
     word_loss: float
     pair_loss: float | None
     rate: float
-    gradient: float
+    gradient_length: float
 
 
 class Trainer:
@@ -207,7 +207,7 @@ def write_tensors(
         raise OSError(f"could not write {path}: {error}{kept}") from error
 
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a weight
+KEPT_FOR_A_WEIGHT = ("step", "exp_avg", "exp_avg_sq")  # by AdamW
 
 
 def save_state(trainer: Trainer, path: Path) -> None:
@@ -217,7 +217,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
     for name, weight in trainer.model.named_parameters():
         tensors[f"weight.{name}"] = weight.detach()
         # A weight that no loss has touched yet has no moments.
-        for part in MOMENTS if weight in moments else ():
+        for part in KEPT_FOR_A_WEIGHT if weight in moments else ():
             tensors[f"{part}.{name}"] = moments[weight][part]
     write_tensors(
         path,
@@ -263,7 +263,8 @@ def load_state(trainer: Trainer, path: Path) -> None:
             weight.copy_(tensors[f"weight.{name}"])
             if f"step.{name}" in tensors:
                 trainer.optimizer.state[weight] = {
-                    part: tensors[f"{part}.{name}"] for part in MOMENTS
+                    part: tensors[f"{part}.{name}"]
+                    for part in KEPT_FOR_A_WEIGHT
                 }
 
 

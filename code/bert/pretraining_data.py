@@ -123,7 +123,7 @@ def sentence_pair(
     cut = chance.randint(1, len(stretch) - 1)
     own = joined(stretch[cut:])
     foreign = joined(stranger[chance.randint(1, len(stranger) - 1) :])
-    # One rule cuts both, so that nothing but meaning tells them apart.
+    # One rule cuts both, so that neither length nor ends tell them apart.
     longest = min(len(own), len(foreign))
     room = chance.randint(max(1, longest // 2), longest)
     follows = chance.random() < 0.5

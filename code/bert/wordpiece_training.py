@@ -42,12 +42,12 @@ def merge_in(cut: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 # book/16-training-wordpiece.md: The real one
-def by_count(pair: int, left: int, right: int, total: int) -> float:
+def by_count(together: int, left: int, right: int, total: int) -> float:
     """Score a merge by how often the two pieces stand together."""
-    return float(pair)
+    return float(together)
 
 
-def by_likelihood(pair: int, left: int, right: int, total: int) -> float:
+def by_likelihood(together: int, left: int, right: int, total: int) -> float:
     """Score a merge by how much likelier it makes the text.
 
     The likelihood is that of pieces drawn one by one, each as often as it
@@ -55,7 +55,7 @@ def by_likelihood(pair: int, left: int, right: int, total: int) -> float:
     The glued piece is taken to be new in the text.
 
     Args:
-        pair: How often the two would be glued.
+        together: How often the two would be glued.
         left, right: How often each is counted; for a piece beside itself,
             `right` is what is left of it without the left halves.
         total: How many pieces there are in all.
@@ -65,8 +65,12 @@ def by_likelihood(pair: int, left: int, right: int, total: int) -> float:
         return count * math.log(count) if count else 0.0
 
     before = weighted(left) + weighted(right) - weighted(total)
-    after = weighted(pair) + weighted(left - pair) + weighted(right - pair)
-    return after - weighted(total - pair) - before
+    after = (
+        weighted(together)
+        + weighted(left - together)
+        + weighted(right - together)
+    )
+    return after - weighted(total - together) - before
 
 
 Score = Callable[[int, int, int, int], float]
