@@ -181,7 +181,8 @@ def led(places: dict[str, dict[str, float]]) -> str:
     for what, machines in places.items():
         where.setdefault(", ".join(machines), []).append(f'"{what}"')
     told = ", ".join(
-        f"at {', '.join(whats)} ({machines})"
+        f"{f'at {whats[0]}' if len(whats) == 1 else f'in {len(whats)} rows'} "
+        f"({machines})"
         for machines, whats in where.items()
     )
     return f"{' to '.join(ends)} times as fast {told}"
