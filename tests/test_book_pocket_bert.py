@@ -1,6 +1,7 @@
 """The driver that makes pocket-bert: corpus, batches, growth, resume."""
 
 import json
+import random
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,44 @@ def train(work, model, stop):
         STAGE, trainer, small_corpus(), TOKENIZER, work, stop, measure_every=2
     )
     return trainer, done
+
+
+# Pairs
+
+
+def test_a_strangers_second_is_of_another_row_of_the_batch():
+    corpus = small_corpus()
+    rows = [corpus.document(number) for number in range(6)]
+    rows = [row for row in rows if len(row) > 1]
+    rests = [  # of the other rows, behind each cut
+        [n for places in row[cut:] for n in corpus.ids(places)]
+        for row in rows[1:]
+        for cut in range(1, len(row))
+    ]
+    chance, labels = random.Random(1), set()
+    for _ in range(60):
+        example = pocket_bert.make_example(corpus, rows[0], rows, 1.0, chance)
+        labels.add(example.label)
+        own = [n for places in rows[0] for n in corpus.ids(places)]
+        both = [*example.first, *example.second]
+        if example.label == 0:
+            assert both == own[: len(both)]
+        else:
+            second = example.second
+            assert any(rest[: len(second)] == second for rest in rests)
+    assert labels == {0, 1}
+
+
+def test_a_row_without_a_stranger_is_one_segment():
+    corpus = small_corpus()
+    rows = [corpus.document(number) for number in range(120)]
+    long = next(row for row in rows if len(row) > 1)
+    short = next(row for row in rows if len(row) == 1)
+    for row, batch in ((long, [long, short]), (short, [short, long, long])):
+        found = pocket_bert.make_example(
+            corpus, row, batch, 1.0, random.Random(2)
+        )
+        assert (found.second, found.label) == ([], -100)
 
 
 # Text
