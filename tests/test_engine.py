@@ -381,19 +381,22 @@ def test_converting_an_optimized_model_is_refused(small, packed):
     )
 
 
-@needs_onednn
-def test_bfloat16_must_beat_packed_float32(monkeypatch: pytest.MonkeyPatch):
-    def slow_in_half(module, x):
-        # packed float32 is fastest, bfloat16 second, plain last
+@pytest.mark.skipif(
+    not engine.can_pack(torch.bfloat16), reason="no bfloat16 to pack here"
+)
+@pytest.mark.parametrize("in_half, pays", [(2.0, False), (0.5, True)])
+def test_bfloat16_must_beat_packed_float32(
+    monkeypatch: pytest.MonkeyPatch, in_half: float, pays: bool
+):
+    def seconds(module, x):  # plain is the slowest
         if not isinstance(module, FastLinear):
             return 3.0
-        return 1.0 if module.dtype is torch.float32 else 2.0
+        return 1.0 if module.dtype is torch.float32 else in_half
 
-    monkeypatch.setattr(engine, "seconds_of", slow_in_half)
-    monkeypatch.setattr(engine, "can_pack", lambda dtype: True)
+    monkeypatch.setattr(engine, "seconds_of", seconds)
     engine.measure_packing.cache_clear()
     assert engine.packing_pays(35, 53, torch.float32)
-    assert not engine.packing_pays(35, 53, torch.bfloat16)
+    assert engine.packing_pays(35, 53, torch.bfloat16) == pays
     engine.measure_packing.cache_clear()
 
 

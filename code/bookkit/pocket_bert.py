@@ -311,11 +311,13 @@ def make_example(
     A pair's stranger is another row of the batch: cut like this one, and of
     another document but for a rare accident.
     """
-    others = [r for r in rows if len(r) > 1 and r is not row]
-    if len(row) < 2 or not others or chance.random() >= pairs:
-        return Example(joined(sentences(corpus, row)), [], IGNORED)
-    stranger = sentences(corpus, chance.choice(others))
-    return sentence_pair(sentences(corpus, row), stranger, chance)
+    own = sentences(corpus, row)
+    if len(own) > 1 and chance.random() < pairs:
+        others = [r for r in rows if len(r) > 1 and r is not row]
+        if others:
+            stranger = sentences(corpus, chance.choice(others))
+            return sentence_pair(own, stranger, chance)
+    return Example(joined(own), [], IGNORED)
 
 
 def sentences(corpus: Corpus, row: Row) -> list[list[int]]:
