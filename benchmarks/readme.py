@@ -6,7 +6,6 @@ each machine, with a FILE of its own in `benchmarks/results`.
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,17 +13,50 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- speed: begin -->\n", "<!-- speed: end -->\n"
 
-# A table's title begins so, and the row to show of it.
-ROWS = {
-    "Forward": "bert, optimize",
-    "fill_mask": "bert, optimize",
-    "Sentence vectors": "bert, optimize, bfloat16",
-    "Tokenizer": "bert, BertTokenizerFast",
-    "Import": "bert",
-    "Training": "bfloat16 autocast, at labels",
+# Of each table, by its title up to a semicolon: its words in the README, and
+# the name of our row in it.
+SHOWN = {
+    **{
+        f"Forward, {shape} tokens, float32": (
+            f"logits of {shape} tokens",
+            "bert, optimize",
+        )
+        for shape in ("1 x 16", "1 x 128", "8 x 128", "32 x 128")
+    },
+    "fill_mask, 32 sentences of 4 to 40 words, five words for each mask": (
+        "`fill_mask`, 32 sentences of 4 to 40 words",
+        "bert, optimize",
+    ),
+    "Sentence vectors of the same sentences": (
+        "vectors of these sentences, in bfloat16",
+        "bert, optimize, bfloat16",
+    ),
+    "Import and load at bert-base's size, whole process": (
+        "import and load, whole process",
+        "bert",
+    ),
+    **{
+        f"Tokenizer, one thread: {texts}": (words, "bert, BertTokenizerFast")
+        for texts, words in {
+            "docutils' docstrings, nothing known": (
+                "tokenize English, nothing seen before"
+            ),
+            "Sphinx's messages, nothing known": (
+                "tokenize many languages, nothing seen before"
+            ),
+            "docutils' docstrings, second half after the first": (
+                "tokenize English after other English"
+            ),
+            "docutils' docstrings, seen before": (
+                "tokenize the same English again"
+            ),
+        }.items()
+    },
+    "Training step, pocket-bert, 32 x 128 tokens": (
+        "training step in bfloat16, logits at labels",
+        "bfloat16 autocast, at labels",
+    ),
 }
-# The subjects whose tables are shown, in this order.
-SUBJECTS = ("forward", "ragged", "tokenizer", "loading", "training")
 # A contender of other people begins so.
 RIVALS = ("transformers", "tokenizers", "nanotoken", "ONNX Runtime")
 
@@ -56,45 +88,55 @@ def short_name(cpu: str) -> str:
     return " ".join(bare.split())
 
 
-def shown(stored: dict) -> Iterator[tuple[str, dict, dict]]:
-    """What each table of one machine is of, its row to show, and the table.
-
-    Raises:
-        ValueError: A table that `ROWS` does not know, or without that row.
-    """
-    for subject in SUBJECTS:
-        for table in stored.get(subject, {}).get("tables", []):
-            title = table["title"]
-            names = [n for start, n in ROWS.items() if title.startswith(start)]
-            rows = [r for r in table["rows"] if r["name"] in names]
-            if len(rows) != 1:
-                raise ValueError(
-                    f"{title!r} has {len(rows)} rows named {names}, wanted 1"
-                )
-            yield title.partition(";")[0], rows[0], table
-
-
-def short_table(results: dict[str, dict]) -> str:
+def short_table(
+    results: dict[str, dict], shown: dict[str, tuple[str, str]] = SHOWN
+) -> str:
     """The README's lines, from what the results files hold."""
+    columns = "".join(f" {name} | fastest rival |" for name in results)
     lines = [
-        f"| what | against | {' | '.join(results)} |",
-        "|---|---|" + len(results) * "--:|",
+        f"| what | against |{columns}",
+        "|---|---|" + len(results) * "--:|---|",
     ]
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for machine, stored in results.items():
-        for what, row, table in shown(stored):
-            against = table["rows"][0]["name"]
-            ratio = f"{row['ratio']:.2f}" if "ratio" in row else "differs"
-            line = cells.setdefault((f"{what}: {row['name']}", against), {})
-            line[machine] = ratio
-    for words, ratios in cells.items():
-        columns = [ratios.get(name, "not measured") for name in results]
-        lines.append(f"| {' | '.join([*words, *columns])} |")
+    for title, (words, ours) in shown.items():
+        tables = [table_of(stored, title) for stored in results.values()]
+        (against,) = {table["rows"][0]["name"] for table in tables if table}
+        cells = [cell for table in tables for cell in ratios(table, ours)]
+        lines.append(f"| {' | '.join([words, against, *cells])} |")
     lines.append("")
     for stored in results.values():
         lines += machine_lines(stored)
-    medians = "Times as fast, each number the median of ratios in one run."
-    return "\n".join([*lines, "", medians, faster_rivals(results), ""])
+    return "\n".join([*lines, ""])
+
+
+def table_of(stored: dict, title: str) -> dict | None:
+    """The table of that title among one machine's, if it was measured."""
+    for kept in stored.values():
+        for table in kept["tables"]:
+            if table["title"].partition(";")[0] == title:
+                return table
+    return None
+
+
+def ratios(table: dict | None, name: str) -> list[str]:
+    """Two cells: how many times as fast ours is, and the fastest rival.
+
+    A rival counts where its numbers are as exact as ours must be.
+    """
+    if table is None:
+        return ["not measured", ""]
+    (ours,) = (row for row in table["rows"] if row["name"] == name)
+    rivals = [
+        row
+        for row in table["rows"]
+        if row["name"].startswith(RIVALS)
+        and "ratio" in row
+        and row["error"] <= ours["tolerance"]
+    ]
+    found = f"{ours['ratio']:.2f}" if "ratio" in ours else "differs"
+    if not rivals:
+        return [found, ""]
+    best = max(rivals, key=lambda row: row["ratio"])
+    return [found, f"{best['ratio']:.2f} {best['name']}"]
 
 
 def machine_lines(stored: dict) -> list[str]:
@@ -102,100 +144,31 @@ def machine_lines(stored: dict) -> list[str]:
 
     One line, or more where the subjects ran with different versions.
     """
-    of_table = {name: stored[name] for name in SUBJECTS if name in stored}
+    alike: dict[str, list[dict]] = {}
+    for kept in stored.values():
+        alike.setdefault(machine_words(kept["machine"]), []).append(kept)
     lines = []
-    for words, subjects in grouped(of_table, machine_words):
-        ran = {name: stored[name] for name in subjects}
-        days = grouped(ran, day_words)
-        if len(days) > 1 or len(ran) < len(of_table):
-            days = [(f"{day} ({', '.join(of)})", of) for day, of in days]
-        measured = ", ".join(day for day, _ in days)
+    for words, subjects in alike.items():
+        days = sorted({kept["date"] for kept in subjects})
         loads = [
             table["foreign_load"]
-            for kept in ran.values()
+            for kept in subjects
             for table in kept["tables"]
+            if "foreign_load" in table
         ]
         lines.append(
-            f"- {words}; measured {measured}, while other work kept "
+            f"- {words}; measured on {', '.join(days)}, while other work kept "
             f"{min(loads):.2f} to {max(loads):.2f} cores busy."
         )
     return lines
 
 
-def grouped(
-    stored: dict, words: Callable[[dict], str]
-) -> list[tuple[str, list[str]]]:
-    """The subjects of which the same words are told, together."""
-    found: dict[str, list[str]] = {}
-    for subject, kept in stored.items():
-        found.setdefault(words(kept), []).append(subject)
-    return list(found.items())
-
-
-def machine_words(kept: dict) -> str:
-    """Where one subject was measured, in words."""
-    machine = kept["machine"]
+def machine_words(machine: dict) -> str:
+    """Where a subject was measured, in words."""
     versions = ", ".join(f"{n} {v}" for n, v in machine["versions"].items())
     return (
         f"{machine['cpu']} ({machine['instructions']}), {machine['cores']} "
         f"cores, {machine['threads']} threads; {versions}"
-    )
-
-
-def day_words(kept: dict) -> str:
-    """When one subject was measured, in words; old files do not tell it."""
-    if "date" not in kept:
-        return "on a day that was not kept"
-    at = f" at commit {kept['commit']}" if "commit" in kept else ""
-    return f"on {kept['date']}{at}"
-
-
-def faster_rivals(results: dict[str, dict]) -> str:
-    """One sentence that names each rival that beat ours anywhere.
-
-    A rival counts where its numbers are as exact as ours must be, in the
-    table of which the README shows a row.
-    """
-    # Of each rival, by place: the machines there, and how far it leads.
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for machine, stored in results.items():
-        for what, ours, table in shown(stored):
-            for row in table["rows"]:
-                if beats(row, ours):
-                    places = found.setdefault(row["name"], {})
-                    lead = row["ratio"] / ours["ratio"]
-                    places.setdefault(what, {})[machine] = lead
-    if not found:
-        return "No rival whose numbers are as exact was faster."
-    told = "; ".join(
-        f"{name}, {led(places)}" for name, places in found.items()
-    )
-    return f"Rivals that are faster than ours: {told}."
-
-
-def led(places: dict[str, dict[str, float]]) -> str:
-    """How many times as fast as ours a rival is, and where."""
-    leads = [lead for place in places.values() for lead in place.values()]
-    ends = dict.fromkeys(f"{lead:.2f}" for lead in (min(leads), max(leads)))
-    where: dict[str, list[str]] = {}
-    for what, machines in places.items():
-        where.setdefault(", ".join(machines), []).append(f'"{what}"')
-    told = ", ".join(
-        f"{f'at {whats[0]}' if len(whats) == 1 else f'in {len(whats)} rows'} "
-        f"({machines})"
-        for machines, whats in where.items()
-    )
-    return f"{' to '.join(ends)} times as fast {told}"
-
-
-def beats(row: dict, ours: dict) -> bool:
-    """Whether a rival's row is faster than ours, and exact enough for it."""
-    return (
-        row["name"].startswith(RIVALS)
-        and "ratio" in row
-        and "ratio" in ours
-        and row["error"] <= ours["tolerance"]
-        and row["ratio"] > ours["ratio"]
     )
 
 
