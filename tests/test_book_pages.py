@@ -1,5 +1,6 @@
 """The audit finds every kind of fault, and the book's own pages have none."""
 
+import copy
 import re
 import shutil
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from myst_nb.core.utils import coalesce_streams
 
 from bookkit.audit import audit, glossary_terms
 from bookkit.audit_files import BUDGET, Page
@@ -231,6 +234,8 @@ PARTS = 2
 
 ```{code-cell} ipython3
 print("half of ten:", 10 / 2)
+display(10 / 2)
+print("half of six:", 6 / 2)
 ```
 
 ```{code-cell} ipython3
@@ -372,7 +377,46 @@ def test_a_drawing_keeps_its_place_before_it_is_loaded(chapter):
 
 def test_the_executed_notebook_is_offered(book, chapter):
     assert "../_sources/book/01-halving.ipynb" in chapter
-    assert (book / "_sources" / "book" / "01-halving.ipynb").is_file()
+    path = book / "_sources" / "book" / "01-halving.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    printed = [
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    ]
+    assert printed == ["half of ten: 5.0\nhalf of six: 3.0\n"]
+
+
+def stream(text, name="stdout"):
+    return nbformat.v4.new_output("stream", name=name, text=text)
+
+
+def test_merged_streams_stand_in_the_notebook_once(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    from reader.repairs import without_repeats
+
+    shown = nbformat.v4.new_output("display_data", {"text/plain": "5.0"})
+    outputs = [
+        stream("ten\n"),
+        stream("oh\n", "stderr"),
+        shown,
+        stream("six\n"),
+        stream("\n"),
+        stream("six\n"),
+    ]
+    apart = copy.deepcopy(outputs)
+    on_the_page = coalesce_streams(outputs)  # changes the first, as in a build
+    kept = without_repeats(outputs)
+    assert [output.get("text") for output in kept] == [
+        "ten\nsix\nsix\n",
+        "oh\n",
+        None,
+    ]
+    assert sorted(map(str, kept)) == sorted(map(str, on_the_page))
+    # Streams that nobody merged stay as they are.
+    assert without_repeats(apart) == apart
 
 
 def test_the_search_knows_the_glossary(book):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertTokenizer as TheirTokenizer
 
 from bert import BertForMaskedLM, BertTokenizer
 from bookkit.random_base import SMALL, write_checkpoint
@@ -170,6 +171,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         write_checkpoint(root / name, SMALL)
     write_checkpoint(root / "sharded", SMALL, layout="sharded")
     names.append("sharded")
+    # As transformers 5 saves it: the vocabulary in tokenizer.json alone.
+    for name in ("saved", "contradicting"):
+        theirs = TheirTokenizer.from_pretrained(root / "whole")
+        write_checkpoint(root / name, SMALL)
+        (root / name / "vocab.txt").unlink()
+        theirs.save_pretrained(root / name)
+        assert not (root / name / "vocab.txt").exists()
+        names.append(name)
+    settings = root / "contradicting" / "tokenizer_config.json"
+    stored = json.loads(settings.read_text("utf-8"))
+    settings.write_text(json.dumps(stored | {"do_lower_case": False}))
     # What other frameworks need, and the package must not fetch.
     (root / "whole" / "pytorch_model.bin").write_bytes(b"not to be fetched")
     (root / "whole" / "onnx").mkdir()
@@ -220,7 +232,7 @@ def logits_of(folder: Path) -> torch.Tensor:
         return model(**batch).logits
 
 
-@pytest.mark.parametrize("name", ["whole", "sharded", "resumed"])
+@pytest.mark.parametrize("name", ["whole", "sharded", "resumed", "saved"])
 def test_a_checkpoint_from_the_hub_is_the_one_in_the_folder(
     hub, answers, name
 ):
@@ -279,6 +291,11 @@ def test_a_file_that_was_broken_before_it_was_fetched_is_refused(answers):
 def test_a_repository_with_nothing_but_pickle_is_refused(hub, answers):
     assert "holds no model.safetensors" in answers["tests/pickled"]
     assert not any("pickled" in a and ".bin" in a for a in hub.asked)
+
+
+def test_settings_that_disagree_are_refused_from_the_hub_too(answers):
+    said = answers["tests/contradicting"]
+    assert "wanted the same in both" in said
 
 
 def test_a_repository_of_another_model_is_refused(answers):

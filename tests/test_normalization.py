@@ -191,6 +191,7 @@ def test_each_sign_is_a_word():
         *"don ' t".split(),
         *"3 . 14 5€ a + b".split(),
     ]
+    assert split_words("“¿a© «b") == ["“", "¿", "a©", "«", "b"]
 
 
 def test_nothing_gives_no_words():

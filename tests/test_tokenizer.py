@@ -241,6 +241,24 @@ def test_only_a_line_feed_ends_an_entry(tmp_path):
     assert BertTokenizer.from_pretrained(folder).tokens == tokens
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \t\n"])
+def test_lines_end_where_transformers_ends_them(tmp_path, end):
+    tokens = [*SMALL, "x\ry", "x\u2028y", "last"]
+    folder = folder_with(tmp_path, SMALL)
+    written = "".join(token + end for token in tokens)
+    (folder / "vocab.txt").write_bytes(written.encode())
+    ours = BertTokenizer.from_pretrained(folder)
+    assert ours.tokens == tokens
+    assert ours.vocab == Referee.from_pretrained(folder).get_vocab()
+
+
+def test_two_tokens_of_white_space_stay_two(tmp_path):
+    # No text reaches them, but they keep their lines and so the ids.
+    tokens = [*SMALL, "\u2028", "\u3000", "last"]
+    folder = folder_with(tmp_path, tokens)
+    assert BertTokenizer.from_pretrained(folder).tokens == tokens
+
+
 def refuse(folder, match, error=ValueError):
     with pytest.raises(error, match=match):
         BertTokenizer.from_pretrained(folder)

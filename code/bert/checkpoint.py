@@ -116,7 +116,7 @@ def our_name(stored: str) -> str:
 
     Names that the table does not know come back as they are.
     """
-    # Google's own checkpoints say gamma and beta for a LayerNorm's tensors.
+    # The first conversions of Google's checkpoints kept its gamma and beta.
     name = stored.replace("LayerNorm.gamma", "LayerNorm.weight")
     name = name.replace("LayerNorm.beta", "LayerNorm.bias")
     if name.startswith(("embeddings.", "encoder.", "pooler.")):

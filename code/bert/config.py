@@ -12,8 +12,9 @@ from pathlib import Path
 class BertConfig:
     """The sizes and switches of one BERT model.
 
-    The fields are those of `config.json`; the defaults are the sizes of
-    bert-base-uncased (Devlin et al. 2019, section 3).
+    The fields are those of `config.json`; the defaults are the values of
+    google-bert/bert-base-uncased, whose sizes are those of BERT-base
+    (Devlin et al. 2019, section 3).
 
     Raises:
         ValueError: A size is not positive, a rate is no share of one, or
@@ -106,6 +107,7 @@ def refuse_other_architectures(stored: object, path: Path) -> None:
 FILES = [
     "config.json",
     "vocab.txt",
+    "tokenizer.json",
     "tokenizer_config.json",
     "model.safetensors",
     "model.safetensors.index.json",
@@ -119,8 +121,9 @@ def resolve_folder(name: str | os.PathLike) -> Path:
     A name that is a folder on this computer never reaches the network.
 
     Raises:
-        FileNotFoundError: No such folder, and no `owner/name` on the hub.
-        OSError: The hub could not be reached, or broke off.
+        FileNotFoundError: No such folder, and no hub name either: it
+            begins with `/`, `.` or `~`, or is not `name` or `owner/name`.
+        OSError: The hub has no such name, was not reached, or broke off.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():

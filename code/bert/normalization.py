@@ -200,7 +200,9 @@ def normalize(
     text = clean(text)
     if tokenize_chinese_chars:
         text = separate(text, CHINESE)
-    if do_lower_case if strip_accents is None else strip_accents:
+    if strip_accents is None:
+        strip_accents = do_lower_case
+    if strip_accents:
         text = remove_accents(text)
     return lower(text) if do_lower_case else text
 

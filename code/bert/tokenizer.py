@@ -28,11 +28,12 @@ def read_vocab(folder: Path) -> dict[str, int]:
     if not path.is_file():
         return read_tokenizer_json(folder / "tokenizer.json")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error}") from None
     # Not splitlines(): a token may itself be a rare line separator.
     lines = text.removesuffix("\n").split("\n")
+    lines = [line.rstrip() or line for line in lines]
     vocab = {token: index for index, token in enumerate(lines)}
     for index, token in enumerate(lines):
         if vocab[token] != index:

@@ -1,9 +1,10 @@
 """Repairs of the theme's pages; each names the fault that it removes."""
 
 import re
-import shutil
 import struct
 from pathlib import Path
+
+import nbformat
 
 IMAGE = re.compile(
     r'<img(?=[^>]*? src="([^"]+\.(?:svg|png))")(?![^>]*? width=)'
@@ -84,14 +85,42 @@ def offer_notebook(app, pagename, templatename, context, doctree) -> None:
     """Offer the executed notebook to download.
 
     The theme offers one for a text notebook only with launch buttons on.
+    And where nb_merge_streams is on, MyST-NB 1.1 writes what was printed
+    twice into it.
     """
     outdir = Path(app.outdir)
     made = outdir.parent / "jupyter_execute" / f"{pagename}.ipynb"
     if made.is_file() and context.get("page_source_suffix") == ".md":
         offered = outdir / "_sources" / f"{pagename}.ipynb"
         offered.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made, offered)
+        notebook = nbformat.read(made, as_version=nbformat.NO_CONVERT)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = without_repeats(cell.outputs)
+        nbformat.write(notebook, offered)
         context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def without_repeats(outputs: list) -> list:
+    """Drop the streams whose text was appended to the first of their name.
+
+    MyST-NB merges a cell's streams for the page, and changes the first one
+    in the notebook as well.
+    """
+    streams: dict[str, list] = {}
+    for output in outputs:
+        if output.output_type == "stream":
+            streams.setdefault(output.name, []).append(output)
+    repeats = []
+    for first, *later in streams.values():
+        texts = [stream.text.rstrip() for stream in later]
+        if first.text.endswith("".join(f"{t}\n" for t in texts if t)):
+            repeats += later
+    return [
+        output
+        for output in outputs
+        if not any(output is repeat for repeat in repeats)
+    ]
 
 
 def colab_opens_notebooks(app, pagename, templatename, context, doctree):
