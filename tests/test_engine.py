@@ -21,6 +21,7 @@ from bert import (
     engine,
     fill_mask,
 )
+from bert.attention import SelfAttention
 from bert.engine import FastLinear, optimize
 from bert.feed_forward import gelu_tanh_in_one_pass
 from bert.linear import Linear
@@ -196,9 +197,9 @@ def test_follows_when_a_weight_or_bias_changes(small, ragged, packed):
     ids, mask = ragged
     before = fast(ids, mask).logits
     query = model.bert.layers[1].attention.query
-    for tensor in (query.weight, query.bias):
+    for tensor in (query.weight[7], query.bias):  # one row; then all
         with torch.no_grad():
-            tensor.mul_(3)
+            tensor.mul_(9)
             after = model(ids, mask).logits
         found = fast(ids, mask).logits
         close(found[mask == 1], after[mask == 1])
@@ -212,9 +213,14 @@ def test_follows_a_step_of_a_fused_optimizer(small, ragged, packed):
     fast = optimize(model)
     ids, mask = ragged
     before = fast(ids, mask).logits
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=0.01, weight_decay=0, fused=True
+    )
     with torch.enable_grad():
         model(ids, mask).logits.square().mean().backward()
+    for weight in model.parameters():
+        if weight.ndim == 2:  # its first column stays as it is
+            weight.grad[:, 0] = 0
     optimizer.step()
     found = fast(ids, mask).logits
     assert (found - before)[mask == 1].abs().max() > 0.01
@@ -233,6 +239,83 @@ def test_a_class_derived_from_linear_keeps_its_forward(small, ragged, packed):
     with torch.no_grad():
         wanted = model(ids, mask).logits
     close(optimize(model)(ids, mask).logits[mask == 1], wanted[mask == 1])
+
+
+class Doubled(BertModel):
+    """A model whose own forward does more."""
+
+    def forward(self, *given, **named):
+        found = super().forward(*given, **named)
+        found.last_hidden_state = 2 * found.last_hidden_state
+        return found
+
+
+class Thrice(SelfAttention):
+    """Attention whose own forward does more."""
+
+    def forward(self, *given):
+        found, weights = super().forward(*given)
+        return 3 * found, weights
+
+
+def derive_attention(model: BertModel) -> None:
+    model.layers[0].attention.__class__ = Thrice
+
+
+def derive_model(model: BertModel) -> None:
+    model.__class__ = Doubled
+
+
+def hook_layer(model: BertModel) -> None:
+    model.layers[1].register_forward_hook(
+        lambda layer, given, found: (0.1 * found[0], found[1])
+    )
+
+
+def hook_attention(model: BertModel) -> None:
+    model.layers[1].attention.register_forward_pre_hook(
+        lambda attention, given: (2 * given[0], *given[1:])
+    )
+
+
+def hook_up(model: BertModel) -> None:
+    model.layers[1].feed_forward.up.register_forward_hook(
+        lambda up, given, found: found + 1
+    )
+
+
+def replace_forward(model: BertModel) -> None:
+    norm = model.layers[0].attention_norm
+    model.layers[0].forward = lambda hidden, *rest: (norm(hidden), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        derive_attention,
+        derive_model,
+        hook_layer,
+        hook_attention,
+        hook_up,
+        replace_forward,
+    ],
+)
+def test_what_others_hang_on_a_model_is_computed(
+    change: Callable, small, ragged, packed
+):
+    ids, mask = ragged
+    model = BertModel.from_pretrained(small["published"])
+    untouched = model(ids, mask).last_hidden_state[mask == 1]
+    change(model)
+    wanted = model(ids, mask).last_hidden_state[mask == 1]
+    assert (wanted - untouched).abs().max() > 0.01
+    found = optimize(model)(ids, mask).last_hidden_state[mask == 1]
+    close(found, wanted)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match="is a Identity, wanted one of this"):
+        optimize(torch.nn.Identity())
 
 
 def test_follows_when_weights_are_assigned(small, ragged, packed):
@@ -300,6 +383,8 @@ def test_bfloat16_keeps_directions_and_gives_float32(small, ragged, packed):
     error = (states - wanted)[mask == 1].abs().max()
     # Where nothing is gained, float32 stays.
     assert error > 1e-4 if packed else error < 1e-4
+    # Heads compute in float32.
+    close(half.masked_words(wanted), model.masked_words(wanted))
 
 
 def test_fill_mask_guesses_the_same(pocket: Path, packed):
@@ -333,6 +418,13 @@ def test_wrong_numbers_are_never_chosen(monkeypatch: pytest.MonkeyPatch):
     def wrong(x, packed, bias, activation):
         return torch.zeros(*x.shape[:-1], len(bias), dtype=x.dtype)
 
+    monkeypatch.setattr(
+        engine,
+        "seconds_of",
+        lambda module, x: 2 - isinstance(module, FastLinear),
+    )
+    engine.measure_packing.cache_clear()
+    assert engine.packing_pays(35, 53, torch.float32)
     monkeypatch.setattr(engine, "packed_linear", wrong)
     engine.measure_packing.cache_clear()
     assert not engine.packing_pays(35, 53, torch.float32)

@@ -97,8 +97,9 @@ def state(tensor: Tensor) -> tuple[int, int | None, list[float]]:
     """What changes with a tensor: its place, a count, and some numbers."""
     # torch does not count the changes of tensors made in inference mode.
     count = None if tensor.is_inference() else tensor._version
-    # Nor the steps of a fused optimizer: look at some numbers too.
-    step = max(1, tensor.numel() // 4)
+    # Nor the steps of a fused optimizer: look at some numbers too. The one
+    # more leads through several columns of a matrix, not down one.
+    step = tensor.numel() // 8 + 1
     return tensor.data_ptr(), count, tensor.detach().flatten()[::step].tolist()
 
 
@@ -106,9 +107,16 @@ def activated(
     activation: Callable[[Tensor], Tensor], linear: Linear, x: Tensor
 ) -> Tensor:
     """`activation(linear(x))`, in one pass where that is known."""
-    if isinstance(linear, FastLinear) and activation in ACTIVATIONS:
+    fast = isinstance(linear, FastLinear) and is_untouched(linear)
+    if fast and activation in ACTIVATIONS:
         return linear.then(ACTIVATIONS[activation], x)
     return activation(linear(x))
+
+
+def is_untouched(module: nn.Module) -> bool:
+    """Whether calling a module runs its class's forward and nothing else."""
+    hooks = module._forward_pre_hooks or module._forward_hooks
+    return not hooks and "forward" not in vars(module)
 
 
 class FastFeedForward(FeedForward):
@@ -232,7 +240,8 @@ class FastBertModel(BertModel):
             real = torch.ones(batch, seq, dtype=torch.bool)
         else:
             real = mask[:, 0, 0] == 0  # [batch, seq]
-        if keep_weights or not padded_at_the_end(real):
+        skips = padded_at_the_end(real) and all(map(is_plain, self.layers))
+        if keep_weights or not skips:
             return super().run_layers(hidden, mask, keep_states, keep_weights)
         places = RealTokens(real)
         states = [hidden]
@@ -249,6 +258,16 @@ def padded_at_the_end(real: Tensor) -> bool:
     """Whether each row of `[batch, seq]` is True first, False after."""
     again = real[:, 1:] & ~real[:, :-1]
     return bool(real[:, 0].all()) and not bool(again.any())
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether calling a layer computes what `run_without_padding` does."""
+    return (
+        type(layer) is Layer
+        and type(layer.attention) is SelfAttention
+        and is_untouched(layer)
+        and is_untouched(layer.attention)
+    )
 
 
 # book/19-speed-and-memory.md: Choose by measuring
@@ -315,15 +334,16 @@ def make_fast(module: nn.Module, fast: type, dtype: torch.dtype) -> None:
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
-    """Let those linear maps be packed for which that is a gain."""
+    """Pack all linear maps of the layers or heads where packing is a gain."""
     trunk = next(m for m in model.modules() if isinstance(m, BertModel))
     sizes = model.config.hidden_size, model.config.intermediate_size
     if not packing_pays(*sizes, dtype):
         dtype = torch.float32
-    make_fast(trunk, FastBertModel, dtype)
+    if type(trunk) is FastBertModel:
+        make_fast(trunk, FastBertModel, dtype)
     in_layers = set(trunk.layers.modules())
     for module in model.modules():
-        # Not of a class derived from Linear: it may compute something else.
+        # Not of a derived class: it may compute something else.
         if type(module) in (Linear, FastLinear):
             own = dtype if module in in_layers else torch.float32
             pays = packing_pays(*sizes, own)
@@ -337,11 +357,13 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     """Return a second model for fast inference on a CPU.
 
     It shares the weights with `model`, has its attributes, its outputs at
-    every real token but for roundings, and follows when training or
-    loading changes the weights. Padding at the end of rows is not
+    every real token but for roundings, and follows when training changes
+    the weights in place. Weights that are put in their place, as by
+    `load_weights`, it does not see. Padding at the end of rows is not
     computed: what leaves a layer is 0 there, and outputs there mean
-    nothing. Weights are packed, at first use, where a packed product of 32
-    tokens is measured to be faster.
+    nothing. All weights are packed, at first use, if one packed product of
+    32 tokens is measured to be faster. Layers of a derived class, or with
+    hooks, run as they are.
 
     Args:
         model: On the CPU, float32. It stays as it is.
@@ -350,6 +372,7 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
             stay in float32.
 
     Raises:
+        TypeError: It is no model of this package.
         ValueError: The model is elsewhere, or its dtype or `dtype` is none
             of these.
     """
@@ -367,7 +390,11 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
 
 
 def check_model(model: PretrainedBert, dtype: torch.dtype) -> None:
-    """Raise ValueError unless model and dtype are what optimize takes."""
+    """Raise unless model and dtype are what optimize takes."""
+    if not isinstance(model, PretrainedBert):
+        raise TypeError(
+            f"model is a {type(model).__name__}, wanted one of this package"
+        )
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}, wanted float32 or bfloat16")
     for name, weight in model.named_parameters():
