@@ -360,6 +360,14 @@ def test_a_table_sets_columns_of_numbers_to_the_right():
     assert left == ["part", "query <q>", "key"]
 
 
+def test_what_is_not_a_number_stands_in_a_column_of_numbers():
+    rows = [["0", 1.5e-7, "nancy"], ["1000", float("nan"), "nan"]]
+    table = figures.table(rows, ["added", "one pass", "name"])
+    cells = Cells(table._repr_html_()).found
+    left = [t for _, a, t in cells if t and a.get("class") != "number"]
+    assert left == ["name", "nancy", "nan"]
+
+
 def test_a_table_is_plain_in_a_terminal():
     assert repr(figures.table(ROWS, HEADER)) == (
         "part       numbers    error  rest\n"

@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
             kept = F.dropout(weights, self.dropout, self.training)
             mixed = kept @ value  # [batch, heads, seq, head]
         else:
-            # The same sums in one pass that never stores the weights.
+            # The same sums in one pass that need not store the weights.
             weights = None
             mixed = F.scaled_dot_product_attention(query, key, value, mask)
         output = self.output(join_heads(mixed))  # [batch, seq, hidden]

@@ -360,9 +360,9 @@ def table(
 
 
 # What a column of numbers may hold: with a sign, a power of ten, a unit of
-# percent or bytes; or a dash, for none.
+# percent or bytes; what is not a number; or a dash, for none.
 NUMBER = re.compile(
-    r"[-+−±]?[\d.,\u202f]+(e[-+]?\d+)?\s?(%|×|[kMG]i?B)?|[-–—]|"
+    r"[-+−±]?[\d.,\u202f]+(e[-+]?\d+)?\s?(%|×|[kMG]i?B)?|nan|[-–—]|"
 )
 
 
