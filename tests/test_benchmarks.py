@@ -204,6 +204,23 @@ def test_a_python_without_any_package_gets_no_traceback():
         assert package in told.stderr
 
 
+def test_an_unknown_subject_is_refused_in_words(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "loading", "speeed"])
+    with pytest.raises(SystemExit):
+        command.main()
+    told = " ".join(capsys.readouterr().err.split())
+    assert "no subject: speeed; wanted any of tokenizer, loading," in told
+
+
+def test_the_help_names_the_subjects(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--help"])
+    with pytest.raises(SystemExit):
+        command.main()
+    told = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(command.SUBJECTS) in told
+    assert "[SUBJECT ...]" in told and "[]" not in told
+
+
 def test_the_commit_is_told_and_whether_the_tree_is_changed(
     monkeypatch, tmp_path
 ):

@@ -8,7 +8,7 @@ import torch
 
 from bert import BertForPreTraining
 from bert.feed_forward import gelu_tanh
-from bookkit.ledger import FLOAT32, Ledger
+from bookkit.ledger import FLOAT32, TOGETHER, Ledger
 
 
 def compare(folder, change=None):
@@ -79,3 +79,19 @@ def forgotten_bias(model):
 def test_a_mistake_stands_out_in_its_own_row(small, change, name):
     entry = compare(small["published"], change)[name]
     assert entry.referee > 10 * entry.tolerance
+
+
+def scaled_key(model):
+    attention = model.bert.layers[1].attention
+    with torch.no_grad():
+        attention.key.weight.mul_(1.01)
+
+
+def test_a_mistake_before_the_scores_is_not_theirs_nor_softmaxs(small):
+    """Each of the two runs alone; the row of both together has it all."""
+    found = compare(small["published"], scaled_key)
+    for name in ("key", "attention weights"):
+        assert found[name].referee > 10 * found[name].tolerance, name
+    for name in ("scores", "softmax"):
+        assert found[name].referee <= found[name].tolerance, name
+    assert set(TOGETHER) < set(found)

@@ -1,5 +1,6 @@
 """The audit finds every kind of fault, and the book's own pages have none."""
 
+import base64
 import copy
 import re
 import shutil
@@ -14,7 +15,7 @@ import yaml
 from myst_nb.core.utils import coalesce_streams
 
 from bookkit.audit import audit, glossary_terms
-from bookkit.audit_files import BUDGET, Page
+from bookkit.audit_files import BUDGET, Page, audit_files
 from bookkit.pdf import one_page, print_pdf
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +120,7 @@ PAGE = """\
 <meta charset="utf-8">
 <title>A page</title>
 <meta name="viewport" content="width=device-width">
+<meta name="description" content="A page.">
 <link rel="icon" href="data:,">
 <style>
 :root { color: #000; background: #fff; }
@@ -163,6 +165,16 @@ def faulty(tmp_path_factory):
         text = page(heavy() if fault is None else fault)
         (root / f"{name}.html").write_text(text, "utf-8")
     return audit(root)
+
+
+@pytest.mark.parametrize("part", ["description", "icon"])
+def test_the_audit_finds_a_page_without(part, tmp_path):
+    lines = page("").splitlines(True)
+    bare = "".join(x for x in lines if f'"{part}"' not in x)
+    found = []
+    audit_files(tmp_path, {"a.html": Page(bare)}, lambda *x: found.append(x))
+    heads = [fault for fault in found if fault[0] == "head"]
+    assert heads == [("head", "a.html", "files", f"no {part}")]
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -218,6 +230,9 @@ $$ (half-formula)
 (halving-code)=
 ## The code
 
+Five halves: **{glue:text}`halves`** {cite:p}`knuth1997art`.
+{ref}`halving-code`.
+
 ```{code-cell} ipython3
 #| file: code/bert/halving.py
 # <<half-parts>>
@@ -233,6 +248,9 @@ PARTS = 2
 ```
 
 ```{code-cell} ipython3
+from myst_nb import glue
+
+glue("halves", "2.5", display=False)
 print("half of ten:", 10 / 2)
 display(10 / 2)
 print("half of six:", 6 / 2)
@@ -298,6 +316,11 @@ FILES = {
         "of Computer Programming}, publisher = {Addison-Wesley}, "
         "year = {1997}}\n"
     ),
+    # What Jupyter and jupytext leave behind is no part of the book.
+    "book/01-halving.ipynb": (
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    ),
+    "book/.ipynb_checkpoints/01-halving-checkpoint.md": CHAPTER,
     "code/bert/halving.py": "def half(number): ...\n",
     "images/map.svg": (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 156">'
@@ -389,6 +412,23 @@ def test_the_executed_notebook_is_offered(book, chapter):
     assert printed == ["half of ten: 5.0\nhalf of six: 3.0\n"]
 
 
+def test_the_notebook_can_be_read_without_the_book(book):
+    path = book / "_sources" / "book" / "01-halving.ipynb"
+    first, *cells = nbformat.read(path, as_version=4).cells
+    assert "clone the book's repository" in first.source
+    prose = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+    drawing = base64.b64encode(FILES["images/map.svg"].encode()).decode()
+    assert prose.startswith(
+        "# Halving\n\n![A strip with one part lit.]"
+        f"(data:image/svg+xml;base64,{drawing})\n\n"
+        "The half of $x$ is given by (half-formula), see\nKnuth [1997].\n\n"
+        "$$\n\\operatorname{half}(x) = \\frac{x}{2}\n$$\n\n"
+        "## The code\n\nFive halves: **2.5** [Knuth, 1997].\nThe code.\n"
+    )
+    assert prose.count("**Exercise**\n\nHalve nine") == 2
+    assert "```{" not in prose and "}`" not in prose
+
+
 def stream(text, name="stdout"):
     return nbformat.v4.new_output("stream", name=name, text=text)
 
@@ -453,11 +493,41 @@ def test_the_book_is_printed(book, tmp_path):
     # The landing page, a chapter, and three pages of reference.
     assert len(re.findall(rb"/Type /Page\b", content)) >= 5
     assert not (book / "book" / "printed.html").exists()
+    # Once in the outline, though it stands at the top of a page.
+    assert b"/Title (1. Halving)" in content
 
 
-def test_an_empty_folder_is_no_book(tmp_path):
+@pytest.mark.parametrize("read", [audit, print_pdf])
+def test_an_empty_folder_is_no_book(read, tmp_path):
     with pytest.raises(FileNotFoundError, match="build the book first"):
-        audit(tmp_path)
+        read(tmp_path, tmp_path / "book.pdf")
+
+
+def test_a_page_is_described_by_its_first_paragraph_or_its_title(book):
+    def described(name):
+        text = (book / "book" / name).read_text("utf-8")
+        return re.findall(r'<meta name="description" content="(.*?)"', text)
+
+    assert described("index.html") == ["Read The code."]
+    assert described("01-halving.html") == [
+        "The half of x is given by (1.1), see Knuth [1997]."
+    ]
+    assert described("bibliography.html") == [
+        "Bibliography, BERT, one operation at a time"
+    ]
+
+
+def test_the_root_leads_to_the_first_page_also_by_hand(book):
+    text = (book / "index.html").read_text("utf-8")
+    assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
+    root = Page(text)
+    assert root.redirects and root.links == ["book/index.html"] * 2
+    title = "<title>BERT, one operation at a time</title>"
+    assert title in text
+    first = (book / "book" / "index.html").read_text("utf-8")
+    assert title in re.sub(r"\s*\n\s*", "", first)
+    other = (book / "book" / "glossary.html").read_text("utf-8")
+    assert "<title>Glossary &#8212; BERT, one" in other
 
 
 def test_figures_take_their_colours_from_the_palette(book):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import BertForPreTraining as TheirModel
 
 from bert.config import BertConfig
 from bert.heads import BertForPreTraining
-from bert.pretraining import Settings, Trainer
+from bert.pretraining import Settings, Trainer, write_tensors
 from bert.pretraining_data import Pieces
 from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
 from bookkit import corpus as text
@@ -234,7 +235,7 @@ def test_a_pass_lays_out_rows_that_fit_and_never_held_out_ones():
     batches = pocket_bert.one_pass(corpus, training, STAGE, 0)
     allowed = {p for n in training for r in corpus.document(n) for p in r}
     for length, rows in batches:
-        assert length * len(rows) == STAGE.tokens
+        assert length * len(rows) == STAGE.places
         for row in rows:
             assert sum(map(len, row)) + 3 <= length
             assert allowed.issuperset(p for places in row for p in places)
@@ -253,10 +254,10 @@ def test_batches_depend_on_the_step_alone():
 
 
 def test_too_small_a_corpus_is_refused():
-    with pytest.raises(CorpusError, match="fills no batch of 4096 tokens"):
+    with pytest.raises(CorpusError, match="fills no batch of 4096 places"):
         next(
             pocket_bert.batches(
-                small_corpus(), PIECES, replace(STAGE, tokens=4096), 0
+                small_corpus(), PIECES, replace(STAGE, places=4096), 0
             )
         )
 
@@ -334,6 +335,17 @@ def test_a_finished_stage_is_read_back_and_another_recipe_refused(tmp_path):
     assert pocket_bert.finished_model(tmp_path, other) is None
 
 
+def test_a_stage_finished_under_an_older_name_is_read(tmp_path):
+    pocket_bert.finish_stage(tmp_path, STAGE, new_model(), 9)
+    path = tmp_path / "first.safetensors"
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}
+        notes = file.metadata()
+    notes["stage"] = notes["stage"].replace('"places"', '"tokens"')
+    write_tensors(path, weights, notes)
+    assert pocket_bert.finished_model(tmp_path, STAGE) is not None
+
+
 def test_the_written_checkpoint_opens_in_transformers(tmp_path, monkeypatch):
     start = tmp_path / "start"
     start.mkdir()
@@ -355,7 +367,9 @@ def test_the_written_checkpoint_opens_in_transformers(tmp_path, monkeypatch):
     card = (output / "README.md").read_text("utf-8")
     for source in (*SOURCES, START):
         assert source.licence in card and source.package in card
-    assert "grammar: 7 of 20" in card and "| first | 1,200 | 4.5 |" in card
+    assert "grammar: 7 of 20" in card and "| first | 1,200 | 4.5000 |" in card
+    licence = (output / "LICENSE").read_text("utf-8")
+    assert "Apache License" in licence and "Version 2.0" in licence
 
 
 # The command

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,55 @@ def test_a_chapter_that_is_not_in_the_table_of_contents_is_refused(book):
     stray.write_text(FRONT.format(title="s") + X_IN_A, "utf-8")
     with pytest.raises(tangle.BookError, match="stray.md: marked cells, but"):
         tangle.tangle(book.root)
+
+
+def test_the_copies_that_jupyter_keeps_are_no_chapters_and_no_modules(book):
+    book.chapter("one", X_IN_A)
+    for folder, name, text in (
+        ("book", "one-checkpoint.md", FRONT.format(title="one") + X_IN_A),
+        ("code/bert", "a-checkpoint.py", "X = 1\n"),
+    ):
+        copies = book.root / folder / ".ipynb_checkpoints"
+        copies.mkdir(parents=True)
+        (copies / name).write_text(text, "utf-8")
+    files = book.files()
+    assert list(tangle.differences(book.root, files)) == ["code/bert/a.py"]
+
+
+def test_other_front_matter_is_refused_by_the_check(book, capsys):
+    book.chapter("one", X_IN_A)
+    assert tangle.main([], book.root) == 0
+    assert tangle.main(["--check"], book.root) == 0
+    path = book.root / "book" / "one.md"
+    text = path.read_text("utf-8").replace("Python 3", "Python 3 (ipykernel)")
+    path.write_text(text, "utf-8")
+    capsys.readouterr()
+    assert tangle.main(["--check"], book.root) == 1
+    said = capsys.readouterr().err
+    assert "book/one.md: other front matter than CONTRIBUTING.md" in said
+    assert "+  display_name: Python 3 (ipykernel)\n" in said
+    # A saved chapter can be tangled: the front matter is not the package.
+    assert tangle.main([], book.root) == 0
+
+
+def test_contributing_shows_the_front_matter():
+    shown = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    wanted = tangle.FRONT_MATTER.replace("\n", "\n  ").rstrip(" ")
+    assert f"  {wanted}" in shown
+
+
+def test_jupytext_adds_nothing_to_the_front_matter(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "book").mkdir()
+    chapter = tmp_path / "book" / "one.md"
+    chapter.write_text(FRONT.format(title="t") + X_IN_A, "utf-8")
+    before = chapter.read_bytes()
+    command = [sys.executable, "-m", "jupytext", "--quiet", "--to"]
+    subprocess.run([*command, "ipynb", chapter], check=True)
+    chapter.unlink()
+    notebook = chapter.with_suffix(".ipynb")
+    subprocess.run([*command, "md:myst", notebook], check=True)
+    assert chapter.read_bytes() == before
 
 
 def test_marked_cells_in_a_page_that_is_no_notebook_are_refused(book):

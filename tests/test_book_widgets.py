@@ -258,11 +258,21 @@ def test_search_is_stepped_by_keyboard(open_page, tokenizer):
     status = page.locator("tokenizer-view [role=status]")
     assert "Try 1 of" in status.inner_text()
     assert "unaffable is not in" in status.inner_text()
-    page.keyboard.press("Tab")  # Back is disabled: on to the next try
+    focused = "document.querySelector('tokenizer-view').shadowRoot"
+    focused += ".activeElement.textContent"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # There is no way back: nothing happens.
+    assert page.evaluate(focused) == "Back"
+    assert "Try 1 of" in status.inner_text()
+    page.keyboard.press("Tab")
     for _ in range(200):
         if page.get_by_role("button", name="Next try").is_disabled():
             break
         page.keyboard.press("Enter")
+    at_the_end = status.inner_text()
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "Next try"
+    assert status.inner_text() == at_the_end
     pieces = tokenizer.tokenize("unaffable")
     assert f"The word is {' '.join(pieces)}." in status.inner_text()
     buttons.nth(1).focus()
@@ -412,7 +422,7 @@ def test_trace_of_a_head_is_its_product_with_a_gradient(views):
     heads = [part for part in parts if part.label.startswith("head ")]
     assert len(heads) > 5
     for part in heads:
-        h = int(part.label.removeprefix("head ")) - 1
+        h = int(part.label.removeprefix("head "))
         columns = slice(h * width, (h + 1) * width)
         mixed = kept["weights"][h, at] @ value[:, columns]  # [head]
         added = attention.output.weight[:, columns] @ mixed  # [hidden]
@@ -422,7 +432,7 @@ def test_trace_of_a_head_is_its_product_with_a_gradient(views):
 
 def held_direction(pieces, kept, at, number):
     """The gradient of the logit by the last attention's output, all held."""
-    added = kept["gathered"][at].clone().requires_grad_()
+    added = kept["attended"][at].clone().requires_grad_()
 
     def norm_held(norm, x, before):
         root = (before.var(correction=0) + norm.eps).sqrt()
@@ -435,7 +445,7 @@ def held_direction(pieces, kept, at, number):
     )
     state = norm_held(
         layer.feed_forward_norm,
-        middle + kept["bent"][at],
+        middle + kept["fed"][at],
         kept["before_norm"][at],
     )
     inner = head.dense(pieces.states[-1][at]).detach()
@@ -459,6 +469,36 @@ def test_trace_names_sections_that_are_there(views, monkeypatch):
     monkeypatch.setitem(widgets.SOURCES, "head", ("", "no-such-label"))
     with pytest.raises(LookupError, match="no-such-label"):
         widgets.section("head")
+
+
+def test_trace_counts_layers_heads_and_positions_from_zero(views, model):
+    trace = views["trace-view"].trace
+    labels = {
+        part.label for step in trace.steps.values() for part in step.parts
+    }
+    last = model.config.num_hidden_layers - 1
+    assert f"layer {last}, attention" in labels
+    assert f"layer {last + 1}, attention" not in labels
+    for step in trace.steps.values():
+        if step.kind == "head":
+            token, _, rest = step.parts[0].label.partition(", position ")
+            assert trace.tokens[int(rest.partition(",")[0])] == token
+
+
+def test_trace_of_the_decoder_is_the_formula_of_the_chapter(views):
+    """Every product is an embedding's feature times one of t."""
+    trace = views["trace-view"].trace
+    name = trace.starts[0][1]
+    head, state = trace.pieces.head, trace.pieces.states[-1][trace.at]
+    with torch.no_grad():
+        t = head.norm(head.activation(head.dense(state)))
+        products = head.decoder.weight[int(name)] * t
+    parts = trace.steps[name].parts
+    named = [part for part in parts if part.label.startswith("feature ")]
+    assert len(named) > 5
+    for part in named:
+        d = int(part.label.removeprefix("feature ").partition(":")[0])
+        assert part.value == pytest.approx(float(products[d]), abs=1e-10)
 
 
 def test_trace_by_keyboard_down_to_the_embeddings(open_page, views):
@@ -686,6 +726,45 @@ def test_live_page_measures_the_error_of_int8(live_page, made):
     # What is said differs from the error against float32 by at most what
     # the finer weights still lack.
     assert said == pytest.approx(error, abs=rest + 5.1e-5)
+
+
+def test_live_page_counts_positions_from_zero(live_page, tokenizer):
+    page = live_page()
+    run_by_keyboard(page, *PAIR)
+    at = tokenizer(*PAIR)["input_ids"].index(tokenizer.mask_token_id)
+    captions = page.locator(".masks caption").all_inner_texts()
+    assert captions == [f"For [MASK], position {at}"]
+    note = page.locator(".note", has_text="Turned by").inner_text()
+    assert f"those of [MASK], position {at}." in note
+
+
+FOCUSED = (
+    "() => document.querySelector('live-bert').shadowRoot.activeElement"
+    "?.textContent"
+)
+
+
+def test_live_page_keeps_the_focus_of_the_keyboard(live_page):
+    page = live_page()
+    page.locator("live-bert button[type=submit]").press("Enter")
+    wait_until_done(page)
+    assert page.evaluate(FOCUSED) == "Run"
+    page.get_by_role("button", name="Load the rest").press("Enter")
+    page.locator(".error table").wait_for()
+    wait_until_done(page)
+    assert page.evaluate(FOCUSED) == "What int8 costs on this input"
+    page.get_by_role("button", name="Forget the weights").press("Enter")
+    page.get_by_text("has forgotten").wait_for()
+    page.wait_for_function(f"({FOCUSED})() === 'Run'")
+
+
+def test_live_page_says_what_the_second_sentence_is_for(live_page):
+    field = live_page().get_by_label("A second sentence, if you like")
+    described = field.evaluate(
+        "(input) => input.getRootNode()"
+        ".getElementById(input.getAttribute('aria-describedby')).textContent"
+    )
+    assert "becomes segment 1" in described
 
 
 def test_live_page_loads_nothing_before_it_is_asked(live_page, made):

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from transformers import BertConfig as TheirConfig
 
-from bert.config import BertConfig, resolve_folder
+from bert.config import HIDDEN_ACTS, BertConfig, resolve_folder
+from bert.feed_forward import ACTIVATIONS
 from bookkit.random_base import BASE, SMALL
 
 
@@ -54,8 +57,8 @@ def test_entries_that_nobody_uses_are_left_alone(tmp_path):
 
 def test_saved_and_read_again_is_the_same(tmp_path):
     config = BertConfig(hidden_size=35, num_attention_heads=5, pad_token_id=3)
-    config.save_pretrained(tmp_path)
-    assert BertConfig.from_pretrained(tmp_path) == config
+    config.save_pretrained(tmp_path / "new" / "folder")
+    assert BertConfig.from_pretrained(tmp_path / "new" / "folder") == config
 
 
 def test_transformers_reads_what_is_saved(tmp_path):
@@ -99,6 +102,40 @@ def test_a_rate_that_is_no_share_of_one_is_refused(name, value):
         BertConfig(**{name: value})
 
 
+def test_the_padding_is_a_token_of_the_vocabulary():
+    assert BertConfig(vocab_size=30, pad_token_id=29).pad_token_id == 29
+    with pytest.raises(ValueError, match="is 30, wanted less than 30, the"):
+        BertConfig(vocab_size=30, pad_token_id=30)
+
+
+@pytest.mark.parametrize("value", ["false", 0, None])
+def test_a_switch_is_true_or_false(value):
+    match = f"tie_word_embeddings is {value!r}, wanted True or False"
+    with pytest.raises(ValueError, match=match):
+        BertConfig(tie_word_embeddings=value)
+
+
+@pytest.mark.parametrize("value", ["swish", ["gelu"], None])
+def test_an_unknown_activation_is_refused(tmp_path, value):
+    match = re.escape(f"hidden_act is {value!r}, wanted gelu or gelu_new or")
+    with pytest.raises(ValueError, match=match):
+        BertConfig(hidden_act=value)
+    with pytest.raises(ValueError, match=match):
+        BertConfig.from_pretrained(write_config(tmp_path, hidden_act=value))
+
+
+def test_the_activations_that_may_be_named_are_those_that_there_are():
+    assert set(HIDDEN_ACTS) == ACTIVATIONS.keys()
+
+
+def test_the_package_brings_its_types():
+    root = Path(__file__).parents[1]
+    assert (root / "code" / "bert" / "py.typed").is_file()
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    data = project["tool"]["setuptools"]["package-data"]
+    assert data["bert"] == ["py.typed"]
+
+
 def test_heads_must_divide_the_hidden_width():
     with pytest.raises(ValueError, match="6 heads do not divide .* of 35"):
         BertConfig(hidden_size=35, num_attention_heads=6)
@@ -111,8 +148,6 @@ def test_heads_must_divide_the_hidden_width():
         ("model_type", "distilbert"),
         ("position_embedding_type", "relative_key"),
         ("position_embedding_type", "relative_key_query"),
-        ("hidden_act", "swish"),
-        ("hidden_act", ["gelu"]),
         ("is_decoder", True),
         ("add_cross_attention", True),
     ],

@@ -1,5 +1,7 @@
 """Ranked words for every mask."""
 
+import copy
+
 import pytest
 import torch
 
@@ -75,3 +77,30 @@ def test_wrong_calls_are_refused_in_words(
 ):
     with pytest.raises(ValueError, match=message):
         fill_mask(model, tokenizer, text, top_k)
+
+
+def test_a_model_in_training_mode_is_refused(model, tokenizer):
+    learning = copy.deepcopy(model).train()
+    with pytest.raises(ValueError, match=r"training mode, wanted model.eval"):
+        fill_mask(learning, tokenizer, ROME)
+
+
+def test_a_text_that_is_too_long_is_named(model, tokenizer):
+    texts = [ROME, "[MASK]" + 511 * " a"]
+    with pytest.raises(ValueError, match=r"'\[MASK\] a a.* has 514 tokens, w"):
+        fill_mask(model, tokenizer, texts)
+
+
+def test_rows_without_a_token_are_never_guessed(small, tmp_path):
+    """Some checkpoints have more rows than their vocabulary has entries."""
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    vocab = model.config.vocab_size - 3
+    with torch.no_grad():
+        model.masked_words.decoder.bias[vocab:] = 50.0
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words += [f"w{n}" for n in range(vocab - len(words))]
+    short = BertTokenizer({word: n for n, word in enumerate(words)})
+    guesses = fill_mask(model, short, "[MASK] w1", top_k=vocab)
+    assert sorted(guess.id for guess in guesses) == list(range(vocab))
+    with pytest.raises(ValueError, match=f"wanted 1 to {vocab}"):
+        fill_mask(model, short, "[MASK]", top_k=vocab + 1)

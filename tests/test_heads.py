@@ -44,6 +44,15 @@ def test_the_loss_is_the_mean_over_asked_labels():
     assert abs(label_loss(logits, labels, "labels") - by_hand) < 1e-6
 
 
+@pytest.mark.parametrize("name", ["labels", "next_sentence_label"])
+def test_the_loss_of_pretraining_wants_both_labels(small, name):
+    model = BertForPreTraining.from_pretrained(small["published"])
+    ids = torch.tensor([[5, 6, 7], [8, 9, 5]])
+    given = {"labels": ids, "next_sentence_label": torch.tensor([0, 1])}
+    assert model(ids, **given).loss > 0
+    assert model(ids, **{name: given[name]}).loss is None
+
+
 def test_both_classes_of_the_next_sentence_learn():
     # A label of 0 is a class here, not a label to ignore.
     logits = torch.zeros(2, 2, requires_grad=True)
@@ -60,6 +69,8 @@ def test_both_classes_of_the_next_sentence_learn():
         (torch.full((2, 3), -100), "nothing but -100"),
         (torch.full((2, 3), 7), "holds 7 to 7, wanted -100 or 0 to 6"),
         (torch.full((2, 3), -1), "holds -1 to -1"),
+        (torch.ones(2, 3), "holds torch.float32, wanted torch.int64"),
+        (torch.ones(2, 3).int(), "holds torch.int32, wanted torch.int64"),
     ],
 )
 def test_wrong_labels_are_refused_in_words(labels, message):

@@ -167,6 +167,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with good, sharded, broken and foreign repositories."""
     root = tmp_path_factory.mktemp("hub")
     names = ["whole", "resumed", "cut", "short", "pickled", "foreign"]
+    names += ["adding", "renaming"]
     for name in names:
         write_checkpoint(root / name, SMALL)
     write_checkpoint(root / "sharded", SMALL, layout="sharded")
@@ -182,6 +183,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     settings = root / "contradicting" / "tokenizer_config.json"
     stored = json.loads(settings.read_text("utf-8"))
     settings.write_text(json.dumps(stored | {"do_lower_case": False}))
+    # The tokenizer's other files, which must be fetched to be refused.
+    (root / "adding" / "added_tokens.json").write_text('{"blorp": 99}')
+    renamed = json.dumps({"mask_token": "[unused1]"})
+    (root / "renaming" / "special_tokens_map.json").write_text(renamed)
     # What other frameworks need, and the package must not fetch.
     (root / "whole" / "pytorch_model.bin").write_bytes(b"not to be fetched")
     (root / "whole" / "onnx").mkdir()
@@ -296,6 +301,11 @@ def test_a_repository_with_nothing_but_pickle_is_refused(hub, answers):
 def test_settings_that_disagree_are_refused_from_the_hub_too(answers):
     said = answers["tests/contradicting"]
     assert "wanted the same in both" in said
+
+
+def test_tokens_that_a_repository_adds_or_renames_are_refused(answers):
+    assert "'blorp' is added to the vocabulary" in answers["tests/adding"]
+    assert "mask_token is '[unused1]'" in answers["tests/renaming"]
 
 
 def test_a_repository_of_another_model_is_refused(answers):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from bert.inputs import added_mask, check_range
+from bert.config import BertConfig
+from bert.inputs import added_mask, check_ids, check_inputs, check_range
 
 KEEP = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
 
@@ -33,3 +34,39 @@ def test_whole_numbers_in_range_pass():
     check_range("ids", torch.tensor([0, 6]), 7)
     with pytest.raises(ValueError, match="ids holds 7, wanted 0 to 6"):
         check_range("ids", torch.tensor([0, 7]), 7)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_ids_of_a_type_that_torch_looks_up_pass(dtype):
+    ids = torch.tensor([0, 6], dtype=dtype)
+    check_ids("ids", ids, 7)
+    assert torch.nn.functional.embedding(ids, torch.eye(7)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int16, torch.float32]
+)
+def test_ids_of_another_type_are_refused(dtype):
+    ids = torch.tensor([0, 1], dtype=dtype)
+    with pytest.raises(ValueError, match=f"ids holds {dtype}, wanted torch."):
+        check_ids("ids", ids, 7)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_a_mask_may_have_any_whole_type(dtype):
+    check_range("mask", KEEP.to(dtype), 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["input_ids", "attention_mask", "token_type_ids"]
+)
+def test_a_list_is_refused_with_the_way_to_a_tensor(name):
+    given = dict.fromkeys(
+        ["input_ids", "attention_mask", "token_type_ids"], KEEP
+    ) | {name: KEEP.tolist()}
+    with pytest.raises(TypeError, match=f"{name} is a list, wanted a tensor"):
+        check_inputs(BertConfig(), **given)
+
+
+def test_what_is_left_out_is_not_checked():
+    check_inputs(BertConfig(), KEEP, None, None)

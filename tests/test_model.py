@@ -7,7 +7,7 @@ import torch
 
 from bert import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel
 from bert.checkpoint import our_name
-from bookkit.random_base import LAYOUTS, SMALL
+from bookkit.random_base import LAYOUTS, SMALL, UNUSUAL
 
 # With heads; `no_prefix` holds the trunk alone.
 WHOLE = sorted(set(LAYOUTS) - {"no_prefix"})
@@ -20,6 +20,7 @@ def inputs(seed: int = 0) -> dict[str, torch.Tensor]:
     ids = torch.randint(
         5, SMALL["vocab_size"], (BATCH, SEQ), generator=generator
     )
+    ids[0, 2] = UNUSUAL["pad_token_id"]  # where it is a token like any other
     mask = torch.ones_like(ids)
     mask[1, 9:] = 0
     segments = torch.zeros_like(ids)
@@ -29,6 +30,14 @@ def inputs(seed: int = 0) -> dict[str, torch.Tensor]:
         "attention_mask": mask,
         "token_type_ids": segments,
     }
+
+
+def inputs_for(layout: str) -> dict[str, torch.Tensor]:
+    """The random batch, with a third segment where there is one."""
+    batch = inputs()
+    if layout == "unusual":
+        batch["token_type_ids"][:, 12:] = 2
+    return batch
 
 
 def referee(kind: str, folder):
@@ -57,8 +66,8 @@ def test_both_heads_match_transformers(small, layout):
     theirs = referee("BertForPreTraining", small[layout])
     asked = {"output_hidden_states": True, "output_attentions": True}
     with torch.inference_mode():
-        found = ours(**inputs(), **asked)
-        expected = theirs(**inputs(), **asked)
+        found = ours(**inputs_for(layout), **asked)
+        expected = theirs(**inputs_for(layout), **asked)
     for name in ("prediction_logits", "seq_relationship_logits"):
         assert distance(getattr(found, name), getattr(expected, name)) < 2e-5
     for name in ("hidden_states", "attentions"):
@@ -71,20 +80,24 @@ def test_the_trunk_matches_transformers(small, layout):
     ours = BertModel.from_pretrained(small[layout])
     theirs = referee("BertModel", small[layout])
     with torch.inference_mode():
-        found, expected = ours(**inputs()), theirs(**inputs())
+        batch = inputs_for(layout)
+        found, expected = ours(**batch), theirs(**batch)
     last = expected.last_hidden_state
     assert distance(found.last_hidden_state, last) < 2e-5
     assert distance(found.pooler_output, expected.pooler_output) < 2e-5
 
 
-@pytest.mark.parametrize("layout", ["published", "untied"])
+@pytest.mark.parametrize("layout", ["published", "untied", "unusual"])
 def test_gradients_of_the_loss_match_transformers(small, layout):
     ours = BertForPreTraining.from_pretrained(small[layout])
     theirs = referee("BertForPreTraining", small[layout])
     labels = torch.full((BATCH, SEQ), -100)
     labels[0, 3], labels[1, 2], labels[2, 11] = 7, 93, 51
-    labels = {"labels": labels, "next_sentence_label": torch.tensor([0, 1, 1])}
-    found, expected = ours(**inputs(), **labels), theirs(**inputs(), **labels)
+    batch = inputs_for(layout) | {
+        "labels": labels,
+        "next_sentence_label": torch.tensor([0, 1, 1]),
+    }
+    found, expected = ours(**batch), theirs(**batch)
     assert abs(found.loss.item() - expected.loss.item()) < 2e-5
     found.loss.backward()
     expected.loss.backward()
@@ -212,6 +225,22 @@ def test_dropout_is_only_for_training(small):
     assert distance(learning, one) > 1e-2
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_dropout_draws_what_transformers_draws(small, asked):
+    """In the same places, in the same order, with the rate of each."""
+    ours = BertForPreTraining.from_pretrained(small["unusual"]).train()
+    theirs = referee("BertForPreTraining", small["unusual"]).train()
+    assert ours.config.hidden_dropout_prob == 0.3
+    assert ours.config.attention_probs_dropout_prob == 0.2
+    results = []
+    for model in (ours, theirs):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            results.append(model(**inputs(), output_attentions=asked))
+    found, expected = (result.prediction_logits for result in results)
+    assert distance(found, expected) < 2e-5
+
+
 def test_first_weights_are_those_of_the_configuration():
     config = BertConfig(**{**CONFIG, "initializer_range": 0.02})
     torch.manual_seed(0)
@@ -242,7 +271,17 @@ def refusals() -> list[tuple[dict, str]]:
     return [
         ({"input_ids": ids[0]}, r"shape \[17\], wanted \[batch, seq\]"),
         ({"input_ids": ids[:, :0]}, "at least one token"),
-        ({"input_ids": ids.float()}, "float32, wanted whole numbers"),
+        ({"input_ids": ids.float()}, "input_ids holds torch.float32, wanted"),
+        ({"input_ids": ids > 9}, "input_ids holds torch.bool, wanted"),
+        ({"input_ids": ids.byte()}, "torch.uint8, wanted torch.int64"),
+        (
+            {"input_ids": ids, "token_type_ids": one.bool()},
+            "token_type_ids holds torch.bool, wanted torch.int64",
+        ),
+        (
+            {"input_ids": ids, "attention_mask": one.float()},
+            "attention_mask holds torch.float32, wanted whole numbers",
+        ),
         ({"input_ids": ids + 99}, "input_ids holds .*, wanted 0 to 98"),
         ({"input_ids": ids - 99}, "input_ids holds -.*, wanted 0 to 98"),
         (

@@ -1,14 +1,17 @@
 """The training loop: losses, rates, decay, and exact resume."""
 
+import copy
 import random
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors import SafetensorError
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 
 import bert.pretraining
 from bert.pretraining import (
+    Report,
     Settings,
     Trainer,
     learning_rate,
@@ -53,12 +56,69 @@ def weights(trainer):
 
 def test_loss_at_asked_places_equals_the_models_own_loss():
     model, batch = tiny_model(), batch_of(1)
+    batch["next_sentence_label"][2] = -100  # one row of five is no pair
     words, pairs = pretraining_losses(model, batch)
     torch.testing.assert_close(words + pairs, model(**batch).loss)
 
 
 def test_a_batch_without_pairs_has_no_second_loss():
     assert pretraining_losses(tiny_model(), batch_of(0))[1] is None
+
+
+def test_losses_of_a_model_in_half_precision_are_float32():
+    losses = pretraining_losses(tiny_model().bfloat16(), batch_of(1))
+    assert [loss.dtype for loss in losses] == [torch.float32] * 2
+
+
+def test_defaults_are_those_of_the_paper():
+    """Devlin et al. 2019, appendix A.2; `eps` and `clip`: Google's code."""
+    assert Settings() == Settings(
+        steps=1_000_000, rate=1e-4, warm_up=10_000, decay_from=10_000,
+        weight_decay=0.01, betas=(0.9, 0.999), eps=1e-6, clip=1.0,
+        next_sentence=1.0, bfloat16=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_two_steps_equal_a_loop_written_out(bfloat16):
+    settings = Settings(
+        steps=9, rate=3e-2, warm_up=3, decay_from=8, weight_decay=0.4,
+        betas=(0.6, 0.7), eps=1e-2, clip=0.5, next_sentence=0.3,
+        bfloat16=bfloat16,
+    )  # fmt: skip
+    trainer, model = Trainer(tiny_model(), settings), tiny_model().train()
+    named = list(model.named_parameters())
+    free = [p for n, p in named if "norm" in n or n.endswith("bias")]
+    rest = [p for n, p in named if not any(p is other for other in free)]
+    groups = [
+        {"params": rest, "weight_decay": 0.4},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(groups, betas=(0.6, 0.7), eps=1e-2, fused=True)
+    for step, rate in ((1, 1e-2), (2, 2e-2)):  # two batches with pairs
+        batch = batch_of(step)
+        torch.manual_seed(step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            trunk = model.bert(*list(batch.values())[:3])
+            asked = batch["labels"] != -100
+            words = model.masked_words(trunk.last_hidden_state[asked])
+            pairs = model.next_sentence(trunk.pooler_output)
+        words = F.cross_entropy(words.float(), batch["labels"][asked])
+        pairs = F.cross_entropy(pairs.float(), batch["next_sentence_label"])
+        adam.zero_grad()
+        (words + 0.3 * pairs).backward()
+        length = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        for group in adam.param_groups:
+            group["lr"] = rate
+        adam.step()
+        torch.manual_seed(step)
+        assert trainer.train(batch) == Report(
+            words.item(), pairs.item(), pytest.approx(rate), length.item()
+        )
+        torch.testing.assert_close(
+            list(trainer.model.parameters()), list(model.parameters()),
+            rtol=0, atol=1e-7,
+        )  # fmt: skip
 
 
 def test_rate_climbs_stays_and_falls_to_nothing():
@@ -201,6 +261,43 @@ def test_a_torn_state_is_refused(tmp_path):
         load_state(Trainer(tiny_model(), SETTINGS), path)
 
 
+NORM = "bert.embedding_norm.bias"
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda t: t.pop(f"weight.{NORM}"), r"weight.* None and \(\[15\], "),
+        (lambda t: t.pop(f"exp_avg.{NORM}"), r"exp_avg\.bert.* None and"),
+        (lambda t: t.pop("chance"), "chance None and"),
+        (
+            lambda t: t.update({f"exp_avg_sq.{NORM}": torch.ones(14)}),
+            r"\(\[14\], torch.float32\) and \(\[15\], torch.float32\)",
+        ),
+    ],
+)
+def test_a_refused_state_leaves_the_trainer_as_it_was(
+    tmp_path, damage, message
+):
+    path = tmp_path / "run.state"
+    save_state(train_to(3, Trainer(tiny_model(), SETTINGS)), path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        notes = file.metadata()
+    damage(tensors)
+    write_tensors(path, tensors, notes)
+    trainer = train_to(2, Trainer(tiny_model(), SETTINGS))
+    before = weights(trainer), torch.get_rng_state()
+    moments = copy.deepcopy(trainer.optimizer.state_dict())
+    with pytest.raises(ValueError, match=f"not a whole state; .*{message}"):
+        load_state(trainer, path)
+    assert trainer.step == 2 and torch.equal(weights(trainer), before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+    torch.testing.assert_close(
+        trainer.optimizer.state_dict(), moments, rtol=0, atol=0
+    )
+
+
 def test_a_full_disk_keeps_the_last_good_state(tmp_path, monkeypatch):
     path = tmp_path / "run.state"
     trainer = Trainer(tiny_model(), SETTINGS)
@@ -227,4 +324,10 @@ def test_a_file_appears_whole(tmp_path):
 def test_progress_names_loss_speed_and_time_left():
     line = progress(500, 2000, 4.5678, 1234.5, 2.0)
     assert line.startswith("[#####...............] 500/2,000  loss 4.568")
-    assert "1,234 tokens/s" in line and line.endswith("0 h 50 min left")
+    assert "1,234 places/s" in line and line.endswith("0 h 50 min left")
+
+
+def test_the_time_left_is_rounded_up():
+    assert progress(0, 1, 4.5, 9.0, 61.0).endswith("0 h 02 min left")
+    assert progress(0, 2, 4.5, 9.0, 1801.0).endswith("1 h 01 min left")
+    assert progress(2, 2, 4.5, 9.0, 1801.0).endswith("0 h 00 min left")

@@ -12,6 +12,7 @@ from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer, share_room
 from bookkit.checkpoint import POCKET_BERT
 
 ROOT = Path(__file__).parents[1]
+KINDS = ["pad", "unk", "cls", "sep", "mask"]
 SMALL = [
     *SPECIAL_TOKENS,
     *"a b c d A B á Á . , ! ? ' ## # 中 [ ] mask mas".split(),
@@ -184,9 +185,9 @@ def test_tokens_and_ids_are_looked_up_both_ways(ours, theirs):
     )
     assert ours.convert_ids_to_tokens(103) == "[MASK]" == ours.mask_token
     assert ours.convert_ids_to_tokens([0, 101]) == ["[PAD]", "[CLS]"]
-    for name in ("pad", "unk", "cls", "sep", "mask"):
-        for kind in ("_token", "_token_id"):
-            assert getattr(ours, name + kind) == getattr(theirs, name + kind)
+    for kind in KINDS:
+        for name in (f"{kind}_token", f"{kind}_token_id"):
+            assert getattr(ours, name) == getattr(theirs, name)
     assert ours.vocab_size == theirs.vocab_size
     assert sorted(ours.all_special_ids) == sorted(theirs.all_special_ids)
 
@@ -224,6 +225,26 @@ def test_a_saved_tokenizer_is_opened_by_both(tmp_path, settings):
     again = BertTokenizer.from_pretrained(tmp_path)
     assert vars(again) == vars(saved)
     assert saved.encode(text) == Referee.from_pretrained(tmp_path).encode(text)
+
+
+def test_a_folder_is_made_for_what_is_saved(tmp_path, ours):
+    ours.save_pretrained(tmp_path / "new" / "folder")
+    again = BertTokenizer.from_pretrained(tmp_path / "new" / "folder")
+    assert vars(again) == vars(ours)
+
+
+def test_nothing_is_saved_beside_a_file_that_says_otherwise(tmp_path):
+    folder = folder_with(tmp_path, json_settings={})
+    vocab = {token: number for number, token in enumerate(SMALL)}
+    for other in (
+        BertTokenizer(vocab | {"more": len(vocab)}),
+        BertTokenizer(vocab, strip_accents=False),
+    ):
+        with pytest.raises(ValueError, match="tokenizer.json: .* in both"):
+            other.save_pretrained(folder)
+        assert not (folder / "vocab.txt").exists()
+    BertTokenizer(vocab).save_pretrained(folder)
+    assert BertTokenizer.from_pretrained(folder).tokens == SMALL
 
 
 def test_a_vocabulary_in_tokenizer_json_is_read(tmp_path):
@@ -292,18 +313,24 @@ def test_a_folder_without_vocabulary_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "settings, match",
     [
-        ({"mask_token": "<mask>"}, "mask_token is '<mask>', this tokenizer"),
-        ({"padding_side": "left"}, "padding_side is 'left', this tokenizer"),
-        (
-            {"tokenizer_class": "BertJapaneseTokenizer"},
-            "tokenizer_class is 'BertJapaneseTokenizer', this tokenizer knows",
-        ),
         ({"additional_special_tokens": ["<e1>"]}, "'<e1>' is added to the"),
         (
             {"added_tokens_decoder": {"7": {"content": "[X]"}}},
             r"'\[X\]' is added to the vocabulary; this tokenizer knows",
         ),
+        ({"extra_special_tokens": ["<e2>"]}, "'<e2>' is added to the"),
         ([], r"wanted an object, found \[\]"),
+        *(
+            ({name: "<other>"}, f"{name} is '<other>', this tokenizer knows")
+            for name in [
+                "tokenizer_class",
+                *(f"{kind}_token" for kind in KINDS),
+                "bos_token",
+                "eos_token",
+                "padding_side",
+                "truncation_side",
+            ]
+        ),
     ],
 )
 def test_settings_that_it_does_not_know_are_refused(tmp_path, settings, match):
@@ -316,10 +343,71 @@ def test_usual_settings_of_saved_checkpoints_are_taken(tmp_path):
         "added_tokens_decoder": {"0": {"content": "[PAD]", "special": True}},
         "model_max_length": 10**30,
         "never_split": None,
+        "bos_token": None,
+        "eos_token": "[SEP]",
+        "additional_special_tokens": None,
         "tokenizer_class": "BertTokenizer",
     }
     folder = folder_with(tmp_path, settings=settings)
     assert BertTokenizer.from_pretrained(folder).model_max_length is None
+
+
+# Each in a file of its own, beside vocab.txt.
+ADDED = [
+    ("added_tokens", {"blorp": 77}, "'blorp' is added to the vocabulary"),
+    ("special_tokens_map", {"mask_token": "a"}, "mask_token is 'a', this"),
+    ("special_tokens_map", {"sep_token": {"content": "b"}}, "token is 'b'"),
+    ("special_tokens_map", {"eos_token": "c"}, "eos_token is 'c', this"),
+    (
+        "special_tokens_map",
+        {"additional_special_tokens": [{"content": "d"}]},
+        "'d' is added to the vocabulary",
+    ),
+    ("tokenizer", {"added_tokens": [{"content": "e"}]}, "'e' is added to"),
+]
+
+
+@pytest.mark.parametrize("name, stored, match", ADDED)
+def test_tokens_that_another_file_adds_are_refused(
+    tmp_path, name, stored, match
+):
+    folder = folder_with(tmp_path)
+    (folder / f"{name}.json").write_text(json.dumps(stored))
+    refuse(folder, f"{name}.json: .*{match}")
+
+
+def test_the_usual_tokens_in_every_file_are_taken(tmp_path):
+    # As transformers 4 wrote bert-base-uncased: two forms of a token.
+    folder = folder_with(tmp_path, json_settings={})
+    folder_with(tmp_path)
+    usual = {
+        "cls_token": "[CLS]",
+        "mask_token": {"content": "[MASK]", "lstrip": False},
+        "additional_special_tokens": [],
+    }
+    (folder / "special_tokens_map.json").write_text(json.dumps(usual))
+    (folder / "added_tokens.json").write_text('{"[MASK]": 4}')
+    assert {path.name for path in folder.iterdir()} == {
+        "added_tokens.json",
+        "config.json",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "vocab.txt",
+    }
+    text = "a áb [MASK] mas!"
+    ours = BertTokenizer.from_pretrained(folder)
+    assert ours.encode(text) == Referee.from_pretrained(folder).encode(text)
+
+
+def test_two_vocabularies_that_differ_are_refused(tmp_path):
+    folder = folder_with(tmp_path, json_settings={})
+    turned = SMALL[:5] + SMALL[:4:-1]
+    refuse(
+        folder_with(folder, turned),
+        f"'##0' has the id {len(SMALL) - 1}, but in vocab.txt 5; wanted the",
+    )
+    refuse(folder_with(folder, [*SMALL, "more"]), "'more' has the id None, b")
+    refuse(folder_with(folder, SMALL[:-1]), "'##0' .* but in vocab.txt None")
 
 
 def test_a_vocabulary_that_is_no_text_is_refused(tmp_path):
@@ -334,9 +422,20 @@ def test_another_normalizer_is_refused(tmp_path):
     refuse(folder, "a normalizer of type 'Lowercase', wanted 'BertNorm")
 
 
-def test_two_files_that_disagree_are_refused(tmp_path):
-    folder = folder_with(tmp_path, json_settings={"do_lower_case": False})
-    refuse(folder, "lowercase is False, but .* makes do_lower_case True")
+@pytest.mark.parametrize(
+    "name, match",
+    [
+        ("do_lower_case", "lowercase is False, .* makes do_lower_case True"),
+        (
+            "tokenize_chinese_chars",
+            "handle_chinese_chars is False, .* tokenize_chinese_chars True",
+        ),
+        ("strip_accents", "accents is False, .* makes strip_accents None"),
+    ],
+)
+def test_two_files_that_disagree_are_refused(tmp_path, name, match):
+    folder = folder_with(tmp_path, json_settings={name: False})
+    refuse(folder, f"{match}; wanted the same in both")
 
 
 @pytest.mark.parametrize(
@@ -376,6 +475,20 @@ def test_what_is_no_text_is_refused(ours, arguments, match):
         (("a",), {"padding": "longest"}, "padding is 'longest', wanted one"),
         (("a",), {"truncation": "only_first"}, "truncation is 'only_first'"),
         (("a",), {"return_tensors": "np"}, "return_tensors is 'np', wanted"),
+        *(
+            (("a",), {"max_length": found, name: value}, wanted)
+            for found, wanted in [
+                (0, "max_length is 0, wanted a whole number of at least 1"),
+                (-1, "max_length is -1, wanted a whole number"),
+                (2.5, "max_length is 2.5, wanted a whole number"),
+                ("7", "max_length is '7', wanted a whole number"),
+                (True, "max_length is True, wanted a whole number"),
+            ]
+            for name, value in [
+                ("truncation", True),
+                ("padding", "max_length"),
+            ]
+        ),
         (("a",), {"max_length": 5}, "max_length is 5 but has nothing to do"),
         (
             ("a",),

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from bookkit.tangle import visible
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "code" / "bert"
 MODULES = sorted(
     path.relative_to(ROOT / "code").with_suffix("").as_posix()
-    for path in PACKAGE.rglob("*.py")
+    for path in visible(PACKAGE, "*.py")
 )
 # What the package may not reach, when it is imported or when it runs.
 FORBIDDEN = {"transformers", "tokenizers", "bookkit", "matplotlib", "pickle"}

@@ -159,9 +159,16 @@ def test_words_are_counted_as_the_tokenizer_cleans_them():
     assert counts == {"ete": 3, ",": 1, "!": 1}
 
 
-def test_no_words_are_refused():
-    with pytest.raises(ValueError, match="no words"):
-        train_wordpiece({}, 100)
+@pytest.mark.parametrize("words", [{}, {"a" * 101: 5}])
+def test_no_words_are_refused(words):
+    match = f"no words .* of {len(words)} none has at most 100 letters"
+    with pytest.raises(ValueError, match=match):
+        train_wordpiece(words, 100)
+
+
+def test_an_empty_word_is_refused():
+    with pytest.raises(ValueError, match="a word is empty"):
+        train_wordpiece({"": 1, "ab": 2}, 20)
 
 
 def test_a_size_without_room_for_the_letters_is_refused():

@@ -128,6 +128,7 @@
       });
       this.text = field("text", this.given.text);
       this.pair = field("pair", "");
+      this.pair.setAttribute("aria-describedby", "second");
       this.button = make("button", { type: "submit" },
         `Load ${this.given.name} `
         + `(${megabytes(sizeOf(this.given.parts))}) and run it`);
@@ -147,11 +148,14 @@
       },
       make("label", {}, "A sentence with [MASK] in it", this.text),
       make("label", {}, "A second sentence, if you like", this.pair),
+      make("p", { className: "note", id: "second" }, "It becomes segment 1; "
+        + "this page has no next-sentence head."),
       make("div", { className: "bar" }, this.button, this.forget));
     }
 
     // One thing at a time; what goes wrong is said.
     async attempt(action) {
+      const pressed = this.shadowRoot.activeElement;
       const buttons = [this.button, this.measure].filter(Boolean);
       buttons.forEach((button) => { button.disabled = true; });
       try {
@@ -161,6 +165,9 @@
       }
       this.progress.hidden = true;
       buttons.forEach((button) => { button.disabled = false; });
+      // A button that was disabled or hidden has lost the focus.
+      if (pressed && document.activeElement === document.body)
+        (pressed.hidden ? this.button : pressed).focus();
     }
 
     // --- loading -------------------------------------------------------
@@ -269,7 +276,7 @@
         make("p", { className: "note" }, "0 is the embeddings. Word: "
           + "what the head would say if the model ended here. Turned by: "
           + "the angle between this vector and the one a layer earlier. "
-          + `Both are those of ${name}, token ${position + 1}.`),
+          + `Both are those of ${name}, position ${position}.`),
         make("div", { className: "scroll", tabIndex: 0, role: "region",
           "aria-label": "From layer to layer" }, layers),
         heading("Where the heads look"), this.maps,
@@ -312,9 +319,9 @@
             make("td", {}, percent),
             make("td", { "aria-hidden": true }, bar(probability)));
         });
-        const place = this.input.masks[i] + 1;
         return make("table", {},
-          make("caption", {}, `For [MASK], token ${place}`),
+          make("caption", {},
+            `For [MASK], position ${this.input.masks[i]}`),
           make("tbody", {}, ...rows));
       });
       this.masksBox.replaceChildren(...lists);
@@ -342,8 +349,10 @@
         onclick: () => this.attempt(() => this.measureError()),
       }, `Load the rest of every weight (${size}) and measure`);
       this.errorRows = make("div", { role: "status" });
+      this.errorTitle = heading("What int8 costs on this input");
+      this.errorTitle.tabIndex = -1; // the button hands its focus on
       this.errorBox.replaceChildren(
-        heading("What int8 costs on this input"),
+        this.errorTitle,
         make("p", { className: "note" }, "Measured by computing again with "
           + "a second byte for each weight, 254 times finer."),
         this.measure, this.errorRows);
@@ -351,6 +360,7 @@
 
     async measureError() {
       if (!this.refined) {
+        this.errorTitle.focus(); // before its button is disabled and goes
         await this.fetchAll(this.given.rests, "refine");
         this.refined = true;
         this.measure.hidden = true;

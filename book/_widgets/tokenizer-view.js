@@ -23,6 +23,7 @@
     .row > * { border: 1px solid var(--line); border-radius: .3rem;
       padding: .15rem .45rem; font-family: var(--mono); font-size: .9em;
       overflow-wrap: anywhere; }
+    button[aria-disabled=true] { cursor: default; color: var(--muted); }
     .row button[aria-pressed=true] { outline: 2px solid var(--ink); }
     .ids li { text-align: center; border-bottom: 3px solid var(--tint); }
     .ids small { display: block; color: var(--muted); }
@@ -140,10 +141,12 @@
         "aria-label": "Tries so far",
       });
       let at = found.tries.length; // how many tries are shown
+      // At its end a button stays in place: a disabled one loses the focus.
       const go = (to) => {
+        if (to < 1 || to > found.tries.length) return;
         at = to;
-        back.disabled = at <= 1;
-        next.disabled = at >= found.tries.length;
+        back.ariaDisabled = at <= 1;
+        next.ariaDisabled = at >= found.tries.length;
         shown.replaceChildren(...showTry(found, at));
         list.replaceChildren(...found.tries.slice(0, at).map(asLine));
         list.scrollTop = list.scrollHeight;

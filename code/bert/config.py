@@ -5,9 +5,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-
+from typing import Self
 
 # book/04-opening-the-file.md: The configuration as an object
+# The curves that the feed-forward part knows.
+HIDDEN_ACTS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+
+
 @dataclass(frozen=True)
 class BertConfig:
     """The sizes and switches of one BERT model.
@@ -17,8 +21,9 @@ class BertConfig:
     (Devlin et al. 2019, section 3).
 
     Raises:
-        ValueError: A size is not positive, a rate is no share of one, or
-            the heads do not divide the hidden width.
+        ValueError: A size is not positive, a rate is no share of one, a
+            switch is not True or False, `hidden_act` is unknown, the heads
+            do not divide the hidden width, or the padding is no token.
     """
 
     vocab_size: int = 30522
@@ -43,19 +48,12 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name == "pad_token_id" else 1
-            if field.type is int and (type(value) is not int or value < least):
-                raise ValueError(
-                    f"config: {field.name} is {value!r}, "
-                    f"wanted a whole number of at least {least}"
-                )
-            number = isinstance(value, (int, float))
-            if field.type is float and not (number and 0 <= value < 1):
-                raise ValueError(
-                    f"config: {field.name} is {value!r}, "
-                    "wanted a number from 0 up to, not including, 1"
-                )
+            check_value(field.name, field.type, getattr(self, field.name))
+        if self.pad_token_id >= self.vocab_size:
+            raise ValueError(
+                f"config: pad_token_id is {self.pad_token_id}, "
+                f"wanted less than {self.vocab_size}, the vocab_size"
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"config: {self.num_attention_heads} heads do not divide "
@@ -63,7 +61,7 @@ class BertConfig:
             )
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike) -> "BertConfig":
+    def from_pretrained(cls, name: str | os.PathLike) -> Self:
         """Read `config.json` from a folder or from a hub name."""
         path = resolve_folder(name) / "config.json"
         if not path.is_file():
@@ -80,7 +78,25 @@ class BertConfig:
         """Write `config.json` into `folder`."""
         stored = {"model_type": "bert", **asdict(self)}
         path = Path(folder) / "config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+
+
+def check_value(name: str, kind: object, value: object) -> None:
+    """Raise when a field of the configuration holds what it never may."""
+    if kind is int:
+        least = 0 if name == "pad_token_id" else 1
+        fits = type(value) is int and value >= least
+        wanted = f"a whole number of at least {least}"
+    elif kind is float:
+        fits = isinstance(value, (int, float)) and 0 <= value < 1
+        wanted = "a number from 0 up to, not including, 1"
+    elif kind is bool:
+        fits, wanted = isinstance(value, bool), "True or False"
+    else:
+        fits, wanted = value in HIDDEN_ACTS, " or ".join(HIDDEN_ACTS)
+    if not fits:
+        raise ValueError(f"config: {name} is {value!r}, wanted {wanted}")
 
 
 def refuse_other_architectures(stored: object, path: Path) -> None:
@@ -90,7 +106,6 @@ def refuse_other_architectures(stored: object, path: Path) -> None:
     wanted = {
         "model_type": ("bert",),
         "position_embedding_type": ("absolute",),
-        "hidden_act": ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu"),
         "is_decoder": (False,),
         "add_cross_attention": (False,),
     }
@@ -109,6 +124,8 @@ FILES = [
     "vocab.txt",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",

@@ -33,9 +33,9 @@ class Layer(nn.Module):
 
         The arguments are those of `SelfAttention.forward`.
         """
-        gathered, weights = self.attention(hidden, mask, keep_weights)
-        gathered = F.dropout(gathered, self.dropout, self.training)
-        hidden = self.attention_norm(hidden + gathered)
-        bent = self.feed_forward(hidden)
-        bent = F.dropout(bent, self.dropout, self.training)
-        return self.feed_forward_norm(hidden + bent), weights
+        attended, weights = self.attention(hidden, mask, keep_weights)
+        attended = F.dropout(attended, self.dropout, self.training)
+        hidden = self.attention_norm(hidden + attended)
+        fed = self.feed_forward(hidden)
+        fed = F.dropout(fed, self.dropout, self.training)
+        return self.feed_forward_norm(hidden + fed), weights

@@ -107,8 +107,11 @@ def activated(
     activation: Callable[[Tensor], Tensor], linear: Linear, x: Tensor
 ) -> Tensor:
     """`activation(linear(x))`, in one pass where that is known."""
-    fast = isinstance(linear, FastLinear) and is_untouched(linear)
-    if fast and activation in ACTIVATIONS:
+    if (
+        activation in ACTIVATIONS
+        and isinstance(linear, FastLinear)
+        and is_untouched(linear)
+    ):
         return linear.then(ACTIVATIONS[activation], x)
     return activation(linear(x))
 
@@ -199,8 +202,8 @@ def run_without_padding(
     layer: Layer, hidden: Tensor, real: RealTokens
 ) -> Tensor:
     """`Layer` without padding: `[tokens, hidden]`, same shape."""
-    gathered = attend_in_groups(layer.attention, hidden, real)
-    hidden = layer.attention_norm(hidden + gathered)
+    attended = attend_in_groups(layer.attention, hidden, real)
+    hidden = layer.attention_norm(hidden + attended)
     return layer.feed_forward_norm(hidden + layer.feed_forward(hidden))
 
 

@@ -41,23 +41,35 @@ def fill_mask(
         list of those results.
 
     Raises:
-        ValueError: A text has no mask, or `top_k` is not 1 to vocab.
+        ValueError: A text has no mask or more tokens than the model has
+            positions, `top_k` is not 1 to vocab, or the model is in
+            training mode.
     """
     texts = [text] if isinstance(text, str) else list(text)
-    vocab = model.config.vocab_size
+    if model.training:
+        raise ValueError("the model is in training mode, wanted model.eval()")
+    # A model may have rows that stand for no token.
+    vocab = min(model.config.vocab_size, tokenizer.vocab_size)
     if not 1 <= top_k <= vocab:
         raise ValueError(f"top_k is {top_k}, wanted 1 to {vocab}")
     if not texts:
         return []
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     masked = batch["input_ids"] == tokenizer.mask_token_id  # [batch, seq]
+    lengths = batch["attention_mask"].sum(dim=1).tolist()
+    positions = model.config.max_position_embeddings
     for row, sentence in enumerate(texts):
         if not masked[row].any():
             raise ValueError(f"no {tokenizer.mask_token} in {sentence!r}")
+        if lengths[row] > positions:
+            raise ValueError(
+                f"{sentence[:40]!r}… has {lengths[row]} tokens, wanted at "
+                f"most {positions}, the model's positions"
+            )
     hidden = model.bert(**batch).last_hidden_state  # [batch, seq, hidden]
     # Logits are costly: only the masked positions get any.
     logits = model.masked_words(hidden[masked])  # [masks, vocab]
-    best = torch.softmax(logits, dim=-1).topk(top_k)
+    best = torch.softmax(logits, dim=-1)[:, :vocab].topk(top_k)
     guesses = iter(as_guesses(tokenizer, best.values, best.indices))
     results = []
     for row in range(len(texts)):

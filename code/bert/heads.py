@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -65,8 +66,11 @@ def label_loss(logits: Tensor, labels: Tensor, name: str) -> Tensor:
         name: What to call the labels in an error.
 
     Raises:
-        ValueError: The shapes differ, a label is no class, or all are -100.
+        ValueError: The shapes or types do not fit, a label is no class, or
+            all are -100.
     """
+    if labels.dtype != torch.int64:
+        raise ValueError(f"{name} holds {labels.dtype}, wanted torch.int64")
     if labels.shape != logits.shape[:-1]:
         raise ValueError(
             f"{name} has the shape {list(labels.shape)}, "

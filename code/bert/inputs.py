@@ -31,9 +31,25 @@ def check_inputs(
     config: BertConfig,
     input_ids: Tensor,
     attention_mask: Tensor | None,
-    token_type_ids: Tensor,
+    token_type_ids: Tensor | None,
 ) -> None:
-    """Raise ValueError when an input does not fit, naming found and wanted."""
+    """Raise when an input does not fit, naming found and wanted.
+
+    Raises:
+        TypeError: An input is no tensor.
+        ValueError: A shape, a type or an id does not fit.
+    """
+    given = {"input_ids": input_ids}
+    if attention_mask is not None:
+        given["attention_mask"] = attention_mask
+    if token_type_ids is not None:
+        given["token_type_ids"] = token_type_ids
+    for name, tensor in given.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{name} is a {type(tensor).__name__}, wanted a tensor "
+                "[batch, seq] (from a tokenizer: return_tensors='pt')"
+            )
     if input_ids.ndim != 2 or input_ids.numel() == 0:
         raise ValueError(
             f"input_ids has the shape {list(input_ids.shape)}, wanted "
@@ -45,13 +61,13 @@ def check_inputs(
             f"{seq} tokens are more than the model's {positions} positions; "
             "cut the text (truncation=True)"
         )
-    check_range("input_ids", input_ids, config.vocab_size)
-    check_range("token_type_ids", token_type_ids, config.type_vocab_size)
-    others = {"token_type_ids": token_type_ids}
-    if attention_mask is not None:
-        check_range("attention_mask", attention_mask, 2)
-        others["attention_mask"] = attention_mask
-    for name, tensor in others.items():
+    for name, tensor in given.items():
+        if name == "attention_mask":
+            check_range(name, tensor, 2)
+        elif name == "token_type_ids":
+            check_ids(name, tensor, config.type_vocab_size)
+        else:
+            check_ids(name, tensor, config.vocab_size)
         if tensor.shape != input_ids.shape:
             raise ValueError(
                 f"{name} has the shape {list(tensor.shape)}, "
@@ -59,13 +75,20 @@ def check_inputs(
             )
 
 
-def check_range(name: str, ids: Tensor, count: int) -> None:
-    """Raise unless every id is a whole number from 0 to count - 1."""
-    if ids.is_floating_point() or ids.is_complex():
-        raise ValueError(f"{name} holds {ids.dtype}, wanted whole numbers")
-    if ids.dtype is torch.bool or ids.numel() == 0:
+def check_ids(name: str, ids: Tensor, count: int) -> None:
+    """Raise unless torch can look the ids up in a table of `count` rows."""
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"{name} holds {ids.dtype}, wanted torch.int64")
+    check_range(name, ids, count)
+
+
+def check_range(name: str, numbers: Tensor, count: int) -> None:
+    """Raise unless all are whole, or True or False, and in range(count)."""
+    if numbers.is_floating_point() or numbers.is_complex():
+        raise ValueError(f"{name} holds {numbers.dtype}, wanted whole numbers")
+    if numbers.dtype is torch.bool or numbers.numel() == 0:
         return
-    low, high = int(ids.min()), int(ids.max())
+    low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high >= count:
         wrong = low if low < 0 else high
         raise ValueError(f"{name} holds {wrong}, wanted 0 to {count - 1}")

@@ -48,11 +48,10 @@ class PretrainedBert(nn.Module):
             set them all.
     """
 
-    unused_tensors: list[str] = []
-
     def __init__(self, config: BertConfig, initialize: bool = True):
         super().__init__()
         self.config = config
+        self.unused_tensors: list[str] = []
         self.build(config)
         self.tie_weights()
         if initialize:
@@ -60,7 +59,7 @@ class PretrainedBert(nn.Module):
 
     @property
     def tied(self) -> bool:
-        """Whether names in a file that stand for one tensor must agree."""
+        """Whether decoder and word embeddings must be equal in a file."""
         return True
 
     def build(self, config: BertConfig) -> None:
@@ -97,7 +96,8 @@ def initialize_weights(model: nn.Module, deviation: float) -> None:
 
     Matrices are drawn from a normal distribution of mean 0, biases are 0,
     LayerNorm scales are 1. Google's code cuts the normal distribution at two
-    deviations; transformers and this function do not.
+    deviations, and draws the row of [PAD] too; transformers and this function
+    cut nothing, and leave that row 0.
     """
     for module in model.modules():
         if isinstance(module, LayerNorm):
@@ -137,19 +137,19 @@ class BertModel(PretrainedBert):
         """Run the trunk.
 
         Args:
-            input_ids: `[batch, seq]` int64.
+            input_ids: `[batch, seq]` int64 or int32.
             attention_mask: `[batch, seq]`, 1 at real tokens, 0 at padding.
-            token_type_ids: `[batch, seq]` int64, the segment of each token;
-                None means all 0.
+            token_type_ids: `[batch, seq]` int64 or int32, the segment of
+                each token; None means all 0.
             output_hidden_states: Whether to return every layer's output.
             output_attentions: Whether to return every layer's weights.
 
         Raises:
             ValueError: A shape, a type or an id does not fit.
         """
+        check_inputs(self.config, input_ids, attention_mask, token_type_ids)
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(input_ids)
-        check_inputs(self.config, input_ids, attention_mask, token_type_ids)
         hidden = self.embeddings(input_ids, token_type_ids)
         hidden = self.embedding_norm(hidden)  # [batch, seq, hidden]
         hidden = F.dropout(

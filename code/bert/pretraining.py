@@ -255,6 +255,24 @@ def load_state(trainer: Trainer, path: Path) -> None:
                 f"{path} was saved with another {name}; file and wanted: "
                 + differences(stored, ours)
             )
+    like = {"chance": torch.get_rng_state()}
+    for name, weight in trainer.model.named_parameters():
+        like[f"weight.{name}"] = weight
+        moments: dict[str, Tensor] = {
+            f"{part}.{name}": weight for part in KEPT_FOR_A_WEIGHT
+        }
+        moments[f"step.{name}"] = torch.zeros(())
+        if not moments.keys().isdisjoint(tensors):  # all three, or none
+            like |= moments
+    found, needed = (
+        {name: (list(t.shape), t.dtype) for name, t in some.items()}
+        for some in (tensors, like)
+    )
+    if found != needed:
+        raise ValueError(
+            f"{path} is not a whole state; file and wanted: "
+            + differences(found, needed)
+        )
     trainer.step = int(notes["step"])
     torch.set_rng_state(tensors["chance"])
     trainer.optimizer.state.clear()  # a fresh weight has no moments
@@ -279,14 +297,14 @@ def differences(stored: dict, ours: dict) -> str:
 
 # book/18-pretraining.md: Live
 def progress(
-    step: int, steps: int, loss: float, tokens_a_second: float, seconds: float
+    step: int, steps: int, loss: float, places_a_second: float, seconds: float
 ) -> str:
     """One line that says how far a training is.
 
     Args:
         step, steps: Done, and in all.
         loss: The latest, smoothed or not.
-        tokens_a_second: The speed.
+        places_a_second: The speed.
         seconds: What a step takes.
     """
     done = round(20 * step / steps)
@@ -294,6 +312,6 @@ def progress(
     hours, minutes = divmod(minutes, 60)
     return (
         f"[{'#' * done}{'.' * (20 - done)}] {step:,}/{steps:,}  "
-        f"loss {loss:.3f}  {tokens_a_second:,.0f} tokens/s  "
+        f"loss {loss:.3f}  {places_a_second:,.0f} places/s  "
         f"{hours} h {minutes:02d} min left"
     )

@@ -69,11 +69,21 @@ class Example:
         second: Those of the second; empty when there is one segment only.
         label: 0 when the second follows the first in its document, 1 when
             it comes from another, -100 when there is no second.
+
+    Raises:
+        ValueError: The label does not fit the second segment.
     """
 
     first: Sentence
     second: Sentence
     label: int
+
+    def __post_init__(self) -> None:
+        if self.label not in ((0, 1) if self.second else (IGNORED,)):
+            raise ValueError(
+                f"the label is {self.label} beside {len(self.second)} ids, "
+                f"wanted 0 or 1 with a second segment, {IGNORED} without"
+            )
 
 
 def stretches(document: Document, length: int) -> Iterator[Document]:
@@ -110,16 +120,19 @@ def sentence_pair(
     follow the first, half come from another document.
 
     Args:
-        stretch: At least two sentences that follow each other.
+        stretch: At least two sentences that follow each other, none empty.
         stranger: The same, from another document.
         chance: The random numbers that cut and choose.
 
     Raises:
-        ValueError: A stretch of fewer than two sentences.
+        ValueError: A stretch of fewer than two sentences, or an empty one.
     """
-    shorter = min(len(stretch), len(stranger))
-    if shorter < 2:
-        raise ValueError(f"a pair needs 2 sentences, found {shorter}")
+    for sentences in (stretch, stranger):
+        if len(sentences) < 2 or not all(sentences):
+            raise ValueError(
+                "a pair needs 2 sentences or more, none empty, found "
+                f"lengths {[len(sentence) for sentence in sentences]}"
+            )
     cut = chance.randint(1, len(stretch) - 1)
     own = joined(stretch[cut:])
     foreign = joined(stranger[chance.randint(1, len(stranger) - 1) :])
@@ -144,6 +157,9 @@ class Masking:
         masked: Of the chosen places, the share that becomes [MASK].
         swapped: Of the chosen places, the share that becomes another piece.
         whole_words: Whether all pieces of a word are chosen together.
+
+    Raises:
+        ValueError: A share is not one of a whole.
     """
 
     share: float = 0.15
@@ -153,8 +169,12 @@ class Masking:
 
     def __post_init__(self) -> None:
         shares = (self.share, self.masked, self.swapped)
-        if min(shares) < 0 or self.share > 1 or sum(shares[1:]) > 1:
-            raise ValueError(f"these are no shares of a whole: {self}")
+        whole = all(0 <= share <= 1 for share in shares)
+        if not whole or self.masked + self.swapped > 1:
+            raise ValueError(
+                "wanted shares from 0 to 1, masked and swapped together "
+                f"too, found {self}"
+            )
 
 
 def choose_places(

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -51,9 +52,8 @@ def read_tokenizer_json(path: Path) -> dict[str, int]:
             f"{path.parent} holds neither vocab.txt nor tokenizer.json"
         )
     stored = read_json(path)
-    model = stored.get("model", {})
-    for token in stored.get("added_tokens", []):
-        refuse_other_tokens({"extra_special_tokens": [token]}, path)
+    refuse_other_settings(stored, path)
+    model = stored.get("model") or {}
     if model.get("type", "WordPiece") != "WordPiece" or "vocab" not in model:
         raise ValueError(
             f"{path}: found a model of type {model.get('type')!r}, "
@@ -63,7 +63,9 @@ def read_tokenizer_json(path: Path) -> dict[str, int]:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON object, or say which file is none."""
+    """Read a JSON object, or say which file is none; no file has no entry."""
+    if not path.is_file():
+        return {}
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -96,7 +98,7 @@ SETTINGS = (
     "model_max_length",
     "clean_up_tokenization_spaces",
 )
-# What tokenizer_config.json may say about the rest, if it says anything.
+# What a file may say about the rest, if it says anything.
 FIXED_SETTINGS = {
     "tokenizer_class": ("BertTokenizer", "BertTokenizerFast"),
     "pad_token": ("[PAD]",),
@@ -104,6 +106,8 @@ FIXED_SETTINGS = {
     "cls_token": ("[CLS]",),
     "sep_token": ("[SEP]",),
     "mask_token": ("[MASK]",),
+    "bos_token": (None, *SPECIAL_TOKENS),
+    "eos_token": (None, *SPECIAL_TOKENS),
     "padding_side": ("right",),
     "truncation_side": ("right",),
 }
@@ -116,39 +120,41 @@ def read_settings(folder: Path) -> dict:
         ValueError: It wants what this tokenizer never does.
     """
     path = folder / "tokenizer_config.json"
-    stored = read_json(path) if path.is_file() else {}
-    for name, known in FIXED_SETTINGS.items():
-        found = stored.get(name, known[0])
-        if isinstance(found, dict):  # a token with its own small settings
-            found = found.get("content")
-        if found not in known:
-            raise ValueError(
-                f"{path}: {name} is {found!r}, this tokenizer knows "
-                + " or ".join(map(repr, known))
-            )
+    stored = read_json(path)
+    refuse_other_settings(stored, path)
     settings = {name: stored[name] for name in SETTINGS if name in stored}
-    refuse_other_tokens(stored, path)
-    refuse_contradiction(stored, folder / "tokenizer.json")
     # transformers writes 10^30 for "not known".
     if (settings.get("model_max_length") or 0) >= 10**9:
         settings["model_max_length"] = None
     return settings
 
 
-def refuse_other_tokens(stored: dict, path: Path) -> None:
-    """Raise when the settings add tokens that this tokenizer never finds."""
+def refuse_other_settings(stored: dict, path: Path) -> None:
+    """Raise when a file wants what this tokenizer never does."""
+    for name, known in FIXED_SETTINGS.items():
+        found = token_name(stored.get(name, known[0]))
+        if found not in known:
+            raise ValueError(
+                f"{path}: {name} is {found!r}, this tokenizer knows "
+                + " or ".join(map(repr, known))
+            )
     added = [
-        *stored.get("added_tokens_decoder", {}).values(),
+        *(stored.get("added_tokens_decoder") or {}).values(),
         *(stored.get("additional_special_tokens") or []),
         *(stored.get("extra_special_tokens") or []),
+        *(stored.get("added_tokens") or []),
     ]
-    for token in added:
-        name = token["content"] if isinstance(token, dict) else token
-        if name not in SPECIAL_TOKENS:
+    for token in map(token_name, added):
+        if token not in SPECIAL_TOKENS:
             raise ValueError(
-                f"{path}: {name!r} is added to the vocabulary; this "
+                f"{path}: {token!r} is added to the vocabulary; this "
                 f"tokenizer knows {', '.join(SPECIAL_TOKENS)}"
             )
+
+
+def token_name(token: object) -> object:
+    """A token as it is written, also where it has its own small settings."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 # What the two files call the same setting, and what it is if left out.
@@ -159,10 +165,30 @@ TWO_NAMES = {
 }
 
 
-def refuse_contradiction(stored: dict, path: Path) -> None:
-    """Raise when `tokenizer.json` beside the settings says otherwise."""
+def refuse_contradiction(
+    vocab: dict[str, int], settings: dict, folder: Path
+) -> None:
+    """Raise when another file in `folder` says otherwise."""
+    path = folder / "special_tokens_map.json"
+    refuse_other_settings(read_json(path), path)
+    path = folder / "added_tokens.json"  # each token and its id
+    refuse_other_settings({"added_tokens": list(read_json(path))}, path)
+    path = folder / "tokenizer.json"
     if not path.is_file():
         return
+    refuse_other_normalizer(settings, path)
+    other = read_tokenizer_json(path)
+    for token in {**vocab, **other}:
+        found, wanted = other.get(token), vocab.get(token)
+        if found != wanted:
+            raise ValueError(
+                f"{path}: {token!r} has the id {found}, but in vocab.txt "
+                f"{wanted}; wanted the same in both"
+            )
+
+
+def refuse_other_normalizer(settings: dict, path: Path) -> None:
+    """Raise when a `tokenizer.json` cleans a text in another way."""
     other = read_json(path).get("normalizer") or {}
     kind = other.get("type", "BertNormalizer")
     if kind != "BertNormalizer":
@@ -171,7 +197,7 @@ def refuse_contradiction(stored: dict, path: Path) -> None:
             "wanted 'BertNormalizer'"
         )
     for name, (their_name, default) in TWO_NAMES.items():
-        found, wanted = other.get(their_name), stored.get(name, default)
+        found, wanted = other.get(their_name), settings.get(name, default)
         if their_name in other and found != wanted:
             raise ValueError(
                 f"{path}: {their_name} is {found}, but tokenizer_config.json "
@@ -236,19 +262,28 @@ class BertTokenizer:
         return len(self.vocab)
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike) -> "BertTokenizer":
+    def from_pretrained(cls, name: str | os.PathLike) -> Self:
         """Open the tokenizer of a folder or of a hub name.
 
         Raises:
             FileNotFoundError: No such folder, or no vocabulary in it.
-            ValueError: A setting that this tokenizer does not know.
+            ValueError: A setting or a token that this tokenizer does not
+                know, or two files that disagree.
         """
         folder = resolve_folder(name)
-        return cls(read_vocab(folder), **read_settings(folder))
+        vocab, settings = read_vocab(folder), read_settings(folder)
+        refuse_contradiction(vocab, settings, folder)
+        return cls(vocab, **settings)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write `vocab.txt` and `tokenizer_config.json` into `folder`."""
+        """Write `vocab.txt` and `tokenizer_config.json` into `folder`.
+
+        Raises:
+            ValueError: A file that is there already says otherwise.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
         settings = {name: getattr(self, name) for name in SETTINGS}
+        refuse_contradiction(self.vocab, settings, Path(folder))
         settings["tokenizer_class"] = "BertTokenizer"
         lines = "".join(token + "\n" for token in self.tokens)
         Path(folder, "vocab.txt").write_text(lines, encoding="utf-8")
@@ -397,7 +432,7 @@ class BertTokenizer:
         """
         texts, pairs = as_batch(text, text_pair)
         check_options(padding, truncation, max_length, return_tensors)
-        limit = max_length or self.model_max_length
+        limit = self.model_max_length if max_length is None else max_length
         if padding == "max_length" and limit is None:
             raise ValueError(
                 "padding='max_length' without max_length, and this checkpoint "
@@ -518,7 +553,14 @@ def check_options(
                 f"{name} is {found!r}, wanted one of "
                 + ", ".join(map(repr, wanted))
             )
-    if max_length is not None and not (truncation or padding == "max_length"):
+    if max_length is None:
+        return
+    if type(max_length) is not int or max_length < 1:
+        raise ValueError(
+            f"max_length is {max_length!r}, wanted a whole number of at "
+            "least 1"
+        )
+    if not (truncation or padding == "max_length"):
         raise ValueError(
             f"max_length is {max_length} but has nothing to do: wanted "
             "truncation=True or padding='max_length' beside it"

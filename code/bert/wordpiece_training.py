@@ -166,11 +166,17 @@ def train_wordpiece(
             words with others are left out, and become [UNK].
 
     Raises:
-        ValueError: No words, or `size` has no room for the letters.
+        ValueError: No words are left, one is empty, or `size` has no room
+            for the letters.
     """
-    if not word_counts:
-        raise ValueError("there are no words to learn a vocabulary from")
+    if "" in word_counts:
+        raise ValueError("a word is empty, wanted one letter or more")
     kept = words_within(word_counts, letters)
+    if not kept:
+        raise ValueError(
+            f"no words to learn from: of {len(word_counts)} none has at most "
+            f"{LONGEST_WORD} letters, all among the {letters} commonest"
+        )
     words = CutWords(kept)
     vocabulary = [*SPECIAL_TOKENS, *sorted(words.pieces)]
     if size < len(vocabulary):

@@ -13,6 +13,7 @@ axe        a rule of axe-core that is broken, all folded parts and menus open;
 overflow   a page that scrolls sideways, or content that is cut off
 math       a formula that was left as TeX
 alt        a picture without an alternative text
+head       a page without a description or an icon
 links      an internal link or file that does not exist; an id used twice
 keyboard   a toggle, tab or copy button that keys do not reach or open
 copy       code without a copy button, or with a line that is not code
@@ -402,7 +403,10 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.pictures:
         chosen.pictures.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    findings = audit(chosen.html, chosen.pictures)
+    try:
+        findings = audit(chosen.html, chosen.pictures)
+    except FileNotFoundError as error:
+        sys.exit(f"audit: {error}")
     print(summary(findings, time.monotonic() - start))
     return 1 if findings.faults else 0
 

@@ -26,6 +26,7 @@ FILE_NAME = re.compile(
 # Links of a page's head that a reader follows; all others are loaded.
 FOLLOWED = set("canonical next prev index search author license".split())
 LOADING = set("script img iframe audio video source embed track".split())
+HEAD = ("description", "icon")
 NO_PAGES = {"_static", "_sources", "_downloads", "_images"}
 
 PICTURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
@@ -43,6 +44,7 @@ class Page(HTMLParser):
         self.assets: list[str] = []  # what a browser loads
         self.pictures: list[tuple[str, str | None]] = []  # source, alt
         self.unnamed_drawings = 0
+        self.head: set[str] = set()  # what it holds of HEAD
         self.styles: list[str] = []
         self.redirects = False
         self.in_style = False
@@ -59,7 +61,9 @@ class Page(HTMLParser):
         if tag == "a" and found.get("href"):
             self.links.append(found["href"])
         elif tag == "link" and found.get("href"):
-            followed = FOLLOWED & set(found.get("rel", "").lower().split())
+            kinds = set(found.get("rel", "").lower().split())
+            followed = FOLLOWED & kinds
+            self.head |= kinds & {"icon"}
             (self.links if followed else self.assets).append(found["href"])
         elif tag in LOADING and found.get("src"):
             self.assets.append(found["src"])
@@ -70,6 +74,8 @@ class Page(HTMLParser):
         ):
             self.redirects = True
             self.links.append(found["content"].rpartition("=")[2])
+        elif tag == "meta" and found.get("content", "").strip():
+            self.head.add(found.get("name", "").lower())
         if tag == "img":
             self.pictures.append((found.get("src", ""), found.get("alt")))
         if tag == "svg" and found.get("role") == "img":
@@ -97,7 +103,7 @@ def read_pages(root: Path) -> dict[str, Page]:
 
 
 def audit_files(root: Path, pages: dict[str, Page], report: Report) -> None:
-    """Report dead links, pictures without text, and other hosts."""
+    """Report dead links, pictures and pages without text, other hosts."""
     for name, page in pages.items():
         for url in dict.fromkeys(page.links + page.assets):
             if EXTERNAL.match(url):
@@ -112,6 +118,9 @@ def audit_files(root: Path, pages: dict[str, Page], report: Report) -> None:
         for source, alt in page.pictures:
             if alt is None or FILE_NAME.search(alt.strip()):
                 report("alt", name, "files", f"{source}: alt text is {alt!r}")
+        for part in HEAD:
+            if part not in page.head and not page.redirects:
+                report("head", name, "files", f"no {part}")
         if page.unnamed_drawings:
             fault = f"{page.unnamed_drawings} drawings without a text"
             report("alt", name, "files", fault)

@@ -2,7 +2,8 @@
 
 Each operation gets the same float32 input three times: ours in float32,
 transformers' in float32, and ours in float64. So an error in the table was
-made by that operation alone. The last rows run the whole model.
+made by that operation alone. The rows in `TOGETHER` run several operations
+one after the other; the last two of them run the whole model.
 """
 
 import copy
@@ -18,6 +19,7 @@ from bert import BertForPreTraining
 from bert.attention import attention_weights, join_heads, split_heads
 
 FLOAT32 = torch.finfo(torch.float32).eps
+TOGETHER = ("attention weights", "values, mixed", "all layers", "all logits")
 
 
 @dataclass
@@ -155,6 +157,26 @@ class Ledger:
                 getattr(right, name),
                 x,
             )
+        query = split_heads(own.query(x), own.heads)
+        key = split_heads(own.key(x), own.heads)
+        scale = their_own.scaling
+        self.compare(
+            "scores",
+            query.shape[-1],
+            scaled_scores,
+            lambda q, k: torch.matmul(q, k.transpose(2, 3)) * scale,
+            scaled_scores,
+            query,
+            key,
+        )
+        self.compare(
+            "softmax",
+            x.shape[1],
+            lambda scores: torch.softmax(scores, dim=-1),
+            lambda scores: torch.nn.functional.softmax(scores, dim=-1),
+            lambda scores: torch.softmax(scores, dim=-1),
+            scaled_scores(query, key),
+        )
         # Both rest on sums of sums, with a steep softmax between them.
         self.compare(
             "attention weights",
@@ -181,7 +203,7 @@ class Ledger:
             right.output,
             mixed,
         )
-        gathered = own.output(mixed)
+        attended = own.output(mixed)
         self.compare(
             "add and LayerNorm",
             hidden,
@@ -189,9 +211,9 @@ class Ledger:
             lambda a, b: theirs.attention.output.LayerNorm(a + b),
             lambda a, b: exact.attention_norm(a + b),
             x,
-            gathered,
+            attended,
         )
-        middle = ours.attention_norm(x + gathered)
+        middle = ours.attention_norm(x + attended)
         self.compare(
             "up",
             hidden,
@@ -293,6 +315,11 @@ class Ledger:
             roundings = math.sqrt(count * inner)
             entry = self.entries.setdefault(name, Entry(name, roundings))
             entry.add(*results)
+
+
+def scaled_scores(query: Tensor, key: Tensor) -> Tensor:
+    """What `attention_weights` gives to softmax."""
+    return query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
 
 
 def weights_of(attention: Any) -> Callable[[Tensor], Tensor]:

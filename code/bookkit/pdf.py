@@ -29,7 +29,7 @@ STYLE = """
 @page { size: A4; margin: 18mm 16mm; }
 body { padding: 0 !important; }
 .printed { max-width: none; padding: 0; }
-.printed + .printed { break-before: page; }
+.printed:not(:last-child) { break-after: page; }
 """
 # Attributes that name an id of the same page.
 NAMING = ("id", "for", "aria-labelledby", "aria-describedby", "aria-controls")
@@ -118,8 +118,15 @@ def print_pdf(built: Path, target: Path) -> None:
     Args:
         built: The folder of the pages, such as `_build/html`.
         target: The PDF to write.
+
+    Raises:
+        FileNotFoundError: There is no page, or no browser.
     """
     folder = built.resolve() / "book"
+    if not (folder / "index.html").is_file():
+        raise FileNotFoundError(
+            f"{folder.parent} holds no page: build the book first"
+        )
     joined = folder / "printed.html"  # beside the pages, for its pictures
     joined.write_text(one_page(folder), "utf-8")
     try:
@@ -155,7 +162,10 @@ def main() -> int:
     parser.add_argument("html", type=Path, help="such as _build/html")
     parser.add_argument("pdf", type=Path, help="the file to write")
     chosen = parser.parse_args()
-    print_pdf(chosen.html, chosen.pdf)
+    try:
+        print_pdf(chosen.html, chosen.pdf)
+    except FileNotFoundError as error:
+        sys.exit(f"pdf: {error}")
     print(f"{chosen.pdf}: {chosen.pdf.stat().st_size / 1e6:.1f} MB")
     return 0
 

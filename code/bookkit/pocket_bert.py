@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -57,6 +58,7 @@ from bookkit.corpus import SOURCES, START, CorpusError, documents, fetch, key
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 ROOT = Path(__file__).resolve().parents[2]
+LICENCE = ROOT / "models" / "pocket-bert" / "LICENSE"  # Apache's, as it wants
 CLOZE = ROOT / "book" / "data" / "cloze.json"
 SEED = 2026
 
@@ -69,7 +71,7 @@ class Stage:
         name: Names its files.
         layers: Of the model; more than before means that it is grown.
         length: The longest row, in tokens.
-        tokens: How many places a batch has, padding included.
+        places: How many a batch has, padding included.
         share: Of the places, how many are asked for.
         pairs: Of the rows with two sentences or more, how many are pairs.
         settings: The optimizer's.
@@ -80,7 +82,7 @@ class Stage:
     name: str
     layers: int
     length: int
-    tokens: int
+    places: int
     share: float
     pairs: float
     settings: Settings
@@ -266,12 +268,12 @@ def one_pass(
     batches = []
     for length, found in rows.items():
         chance.shuffle(found)
-        size = stage.tokens // length
+        size = stage.places // length
         for start in range(0, len(found) - size + 1, size):
             batches.append((length, found[start : start + size]))
     if not batches:
         raise CorpusError(
-            f"the corpus fills no batch of {stage.tokens} tokens"
+            f"the corpus fills no batch of {stage.places} places"
         )
     chance.shuffle(batches)
     return batches
@@ -573,7 +575,7 @@ def train_stage(
         pace = moving_mean(pace, now - started, 0.1)
         if now - noted > 5 or trainer.step == steps:
             noted = now
-            speed = stage.tokens / pace
+            speed = stage.places / pace
             line = progress(trainer.step, steps, smooth, speed, pace)
             print(f"{stage.name} {line}", flush=True)
         end = trainer.step == steps
@@ -581,7 +583,7 @@ def train_stage(
             entry: dict[str, Any] = {
                 "stage": stage.name,
                 "step": trainer.step,
-                "places": trainer.step * stage.tokens,
+                "places": trainer.step * stage.places,
                 "training": round(smooth, 4),
                 "pairs": report.pair_loss,
                 "rate": report.rate,
@@ -617,6 +619,8 @@ def finished_model(work: Path, stage: Stage) -> BertForPreTraining | None:
         notes = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}
     stored = json.loads(notes["stage"])
+    if "tokens" in stored:  # what `places` was called before
+        stored["places"] = stored.pop("tokens")
     if stored != json.loads(json.dumps(asdict(stage))):
         raise ValueError(
             f"{path} was made by the stage {stored}, the recipe now says "
@@ -708,6 +712,7 @@ def write_model(model: BertForPreTraining, work: Path, output: Path) -> None:
     (beside / "README.md").write_text(
         model_card(Log(work / "log.jsonl"), RECIPE, model.config)
     )
+    shutil.copy(LICENCE, beside)
     os.replace(beside, output)
 
 
@@ -721,12 +726,12 @@ def model_card(log: Log, recipe: tuple[Stage, ...], config: BertConfig) -> str:
     )
     stages = "\n".join(
         f"- {stage.name}: {stage.layers} layers, {stage.settings.steps:,} "
-        f"batches of {stage.tokens:,} places, {stage.pairs:.0%} pairs, "
+        f"batches of {stage.places:,} places, {stage.pairs:.0%} pairs, "
         f"{stage.short:.0%} of the documents in short rows"
         for stage in recipe
     )
     curve = "\n".join(
-        f"| {line['stage']} | {line['step']:,} | {line['held_out']} |"
+        f"| {line['stage']} | {line['step']:,} | {line['held_out']:.4f} |"
         for line in log.lines()
     )
     cloze = "\n".join(
@@ -734,7 +739,7 @@ def model_card(log: Log, recipe: tuple[Stage, ...], config: BertConfig) -> str:
         f"the first five; first guesses that stand in the sentence: {copied}"
         for kind, (items, first, five, copied) in last["cloze"].items()
     )
-    places = sum(stage.settings.steps * stage.tokens for stage in recipe)
+    places = sum(stage.settings.steps * stage.places for stage in recipe)
     return f"""# pocket-bert
 
 A small BERT, made by the book's own code (`make pocket-bert`).
@@ -753,6 +758,9 @@ The vocabulary is that of bert-base-uncased (Apache-2.0).
 
 ## Trained
 
+In stages. A place is one token of a batch, padding included; short rows have
+at most {SHORT} tokens; a pair is two segments with a next-sentence label.
+
 {stages}
 
 AdamW, bfloat16 products, no dropout, about {hours(recipe):.1f} hours on two
@@ -765,7 +773,7 @@ in the chapter *Pretraining*:
 
 ## What it can do
 
-Loss on held-out documents, all asked places masked: {last["held_out"]}.
+Loss on held-out documents, all asked places masked: {last["held_out"]:.4f}.
 On the book's cloze table, written before the training, but looked at before
 its last three stages were planned:
 
@@ -793,7 +801,7 @@ def plan(work: Path, recipe: tuple[Stage, ...]) -> str:
         lines.append(
             f"  {stage.name}: {stage.layers} layers, "
             f"{stage.settings.steps:,} steps, "
-            f"{stage.settings.steps * stage.tokens / 1e6:.1f} million "
+            f"{stage.settings.steps * stage.places / 1e6:.1f} million "
             f"places, about {hours((stage,)):.1f} hours"
         )
     lines.append(f"about {hours(recipe):.1f} hours on two cores, in {work}")
@@ -802,14 +810,14 @@ def plan(work: Path, recipe: tuple[Stage, ...]) -> str:
 
 
 # Measured on two cores of a server of 2024 that multiplies in bfloat16.
-TOKENS_A_SECOND = {6: 3200, 12: 1700}
+PLACES_A_SECOND = {6: 3200, 12: 1700}
 
 
 def hours(recipe: tuple[Stage, ...]) -> float:
-    """How long the stages take at `TOKENS_A_SECOND`."""
+    """How long the stages take at `PLACES_A_SECOND`."""
     return (
         sum(
-            stage.settings.steps * stage.tokens / TOKENS_A_SECOND[stage.layers]
+            stage.settings.steps * stage.places / PLACES_A_SECOND[stage.layers]
             for stage in recipe
         )
         / 3600

@@ -53,6 +53,17 @@ SMALL = BASE | {
     "vocab_size": 99,
 }
 
+# What the layout "unusual" changes: settings that published files share, so
+# that one who ignores them goes unseen.
+UNUSUAL = {
+    "attention_probs_dropout_prob": 0.2,
+    "hidden_act": "relu",
+    "hidden_dropout_prob": 0.3,
+    "layer_norm_eps": 1e-2,
+    "pad_token_id": 3,
+    "type_vocab_size": 3,
+}
+
 LAYOUTS = {
     "published": "gamma and beta, no decoder: bert-base-uncased's own file",
     "no_prefix": "the trunk alone, without `bert.` before its names",
@@ -62,6 +73,7 @@ LAYOUTS = {
     "untied": "a decoder with a weight and a bias of its own",
     "decoder_copies": "tied, and the decoder's tensors are stored again",
     "position_ids": "with the whole numbers that older versions stored",
+    "unusual": "another activation, eps, padding, segments and dropout",
 }
 
 
@@ -87,6 +99,8 @@ def write_checkpoint(
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r}, wanted one of {list(LAYOUTS)}")
     folder.mkdir(parents=True, exist_ok=True)
+    if layout == "unusual":
+        config = config | UNUSUAL
     tensors = laid_out(random_tensors(config, seed), config, layout, seed)
     if layout == "untied":
         config = config | {"tie_word_embeddings": False}

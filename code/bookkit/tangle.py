@@ -28,6 +28,19 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = PurePosixPath("code/bert")
 WIDTH = 79
+# How a chapter begins; pyproject.toml keeps jupytext from adding to it.
+FRONT_MATTER = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+"""
 
 OPTION = re.compile(r"#\|(.*)")
 REFERENCE = re.compile(r"( *)# <<([\w-]+)>>\s*")
@@ -123,6 +136,20 @@ def module_name(path: str) -> str:
 # Reading the chapters
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder, but for hidden ones.
+
+    Jupyter keeps a copy of each file that it opens in .ipynb_checkpoints.
+    """
+    return sorted(
+        path
+        for path in folder.rglob(pattern)
+        if not any(
+            part.startswith(".") for part in path.relative_to(folder).parts
+        )
+    )
+
+
 def chapters_in_order(root: Path) -> list[str]:
     """Return the chapters' paths in the order of _toc.yml.
 
@@ -140,13 +167,30 @@ def chapters_in_order(root: Path) -> list[str]:
         f"{name.removesuffix('.md')}.md" for name in walk(site.root.docname)
     ]
     chapters = [name for name in listed if (root / name).is_file()]
-    for path in sorted((root / "book").rglob("*.md")):
+    for path in visible(root / "book", "*.md"):
         name = path.relative_to(root).as_posix()
         if name not in chapters and MARKED_CELL.search(
             path.read_text(encoding="utf-8")
         ):
             raise BookError(f"{name}: marked cells, but not in _toc.yml")
     return chapters
+
+
+def other_front_matter(root: Path) -> list[str]:
+    """Say which notebooks of the book begin with other front matter."""
+    found = []
+    for chapter in chapters_in_order(root):
+        text = (root / chapter).read_text(encoding="utf-8")
+        if is_myst_markdown_notebook(text) and not text.startswith(
+            FRONT_MATTER
+        ):
+            began = text[: text.find("\n---\n", 3) + 5]
+            found.append(
+                f"{chapter}: other front matter than CONTRIBUTING.md asks "
+                "for; an editor may have saved it so:\n"
+                + diff_of(FRONT_MATTER, began, "wanted", chapter)
+            )
+    return found
 
 
 def read_chapter(root: Path, chapter: str) -> list[Cell]:
@@ -579,7 +623,7 @@ def differences(root: Path, files: dict[str, str]) -> dict[str, str]:
     """Return a diff for each file that is not what the book says."""
     found = {
         path.relative_to(root).as_posix(): path.read_bytes().decode("utf-8")
-        for path in (root / PACKAGE).rglob("*.py")
+        for path in visible(root / PACKAGE, "*.py")
     }
     return {
         path: diff_of(
@@ -616,7 +660,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing; fail if code/bert is not what the book says",
+        help="write nothing; fail if code/bert is not what the book says, "
+        "or a chapter has other front matter",
     )
     check = parser.parse_args(arguments).check
     try:
@@ -631,7 +676,10 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         sys.stdout.writelines(differing.values())
         if differing:
             print(f"{len(differing)} files differ; run `make tangle`")
-        return 1 if differing or complaints else 0
+        strange = other_front_matter(root)
+        for saying in strange:
+            print("tangle:", saying, file=sys.stderr)
+        return 1 if differing or complaints or strange else 0
     # One chapter's unformatted cell does not hold up the other modules.
     write(root, files, [path for path in differing if path not in complaints])
     print(f"{len(files) - len(complaints)} of {len(files)} files are written")

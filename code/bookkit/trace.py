@@ -81,20 +81,20 @@ class Pieces:
     def run_layer(self, layer) -> dict:
         """Keep the addends of one layer and what stands before its norms."""
         state = self.states[-1]
-        gathered, weights = layer.attention(state[None], None, True)
-        before = state + gathered[0]
+        attended, weights = layer.attention(state[None], None, True)
+        before = state + attended[0]
         middle = layer.attention_norm(before)
-        units = layer.feed_forward.activation(layer.feed_forward.up(middle))
-        bent = layer.feed_forward.down(units)
-        self.states.append(layer.feed_forward_norm(middle + bent))
+        inner = layer.feed_forward.activation(layer.feed_forward.up(middle))
+        fed = layer.feed_forward.down(inner)
+        self.states.append(layer.feed_forward_norm(middle + fed))
         return {
             "layer": layer,
             "weights": weights[0],  # [heads, seq, seq]
-            "gathered": gathered[0],  # [seq, hidden]
+            "attended": attended[0],  # [seq, hidden]
             "before_attention_norm": before,
-            "units": units,  # [seq, inner]
-            "bent": bent,
-            "before_norm": middle + bent,
+            "inner": inner,  # [seq, inner]
+            "fed": fed,
+            "before_norm": middle + fed,
         }
 
 
@@ -137,13 +137,13 @@ def descend(pieces: Pieces, direction: Tensor, depth: int, at: int) -> Descent:
         )
         found.shifts += shift
         found.to_feed_forward.insert(0, direction)
-        found.feed_forward.insert(0, float(direction @ kept["bent"][at]))
+        found.feed_forward.insert(0, float(direction @ kept["fed"][at]))
         direction, shift = through_norm(
             layer.attention_norm, kept["before_attention_norm"][at], direction
         )
         found.shifts += shift
         found.to_attention.insert(0, direction)
-        found.attention.insert(0, float(direction @ kept["gathered"][at]))
+        found.attention.insert(0, float(direction @ kept["attended"][at]))
     norm, before = pieces.norms["embeddings"]
     direction, shift = through_norm(norm, before[at], direction)
     found.shifts += shift
@@ -178,36 +178,39 @@ class Trace:
     # --- the head of the model
 
     def add_logit(self, token: str, number: int) -> str:
-        """The logit as the decoder makes it: a product for each dimension."""
+        """The logit as the decoder makes it: a product for each feature."""
         head = self.pieces.head
         state = self.pieces.states[-1][self.at]
-        units = head.activation(head.dense(state))  # [hidden]
-        vector = head.norm(units)
+        bent = head.activation(head.dense(state))  # [hidden]
+        vector = head.norm(bent)
         row, bias = head.decoder.weight[number], head.decoder.bias[number]
         logit = float(row @ vector + bias)
         parts = [
-            Part(f"dimension {d}: {plain(a)} × {plain(b)}", float(a * b))
-            for d, (a, b) in enumerate(zip(vector, row, strict=True))
+            Part(f"feature {d}: {plain(a)} × {plain(b)}", float(a * b))
+            for d, (a, b) in enumerate(zip(row, vector, strict=True))
         ]
         parts.append(Part("the word's bias", float(bias)))
         name = self.add(
             f"{number}", "decoder", "decoder",
             f"The logit of “{token}” at {self.tokens[self.at]}", logit, parts,
         )  # fmt: skip
-        direction, shift = through_norm(head.norm, units, row)
+        direction, shift = through_norm(head.norm, bent, row)
         self.steps[name].next = self.add_transform(
-            name, token, logit, direction, units, float(bias) + shift
+            name, token, logit, direction, bent, float(bias) + shift
         )
         return name
 
-    def add_transform(self, name, token, logit, direction, units, constant):
-        """The same logit, by the units of the transform."""
+    def add_transform(self, name, token, logit, direction, bent, constant):
+        """The same logit, by the features of the transform."""
         head = self.pieces.head
         state = self.pieces.states[-1][self.at]
         parts = [
-            Part(f"unit {d}: GELU gives {plain(unit)}", float(weight * unit))
-            for d, (weight, unit) in enumerate(
-                zip(direction, units, strict=True)
+            Part(
+                f"feature {d} of dense: GELU gives {plain(value)}",
+                float(weight * value),
+            )
+            for d, (weight, value) in enumerate(
+                zip(direction, bent, strict=True)
             )
         ]
         parts.append(Part("the norm's shift and the word's bias", constant))
@@ -217,8 +220,8 @@ class Trace:
             logit, parts,
         )  # fmt: skip
         # GELU(z) = z times a factor; hold the factor, and z is linear again.
-        inner = head.dense(state)
-        factor = torch.where(inner == 0, 0.5, units / inner)
+        dense = head.dense(state)
+        factor = torch.where(dense == 0, 0.5, bent / dense)
         held = direction * factor
         constant += float(held @ head.dense.bias)
         direction = head.dense.weight.T @ held
@@ -253,29 +256,32 @@ class Trace:
         parts.append(Part("shifts of the LayerNorms", found.shifts))
         for k, value in enumerate(found.attention):
             step = self.add_attention(name, found, k) if follow else None
-            parts.append(Part(f"layer {k + 1}, attention", value, step))
+            parts.append(Part(f"layer {k}, attention", value, step))
         for k, value in enumerate(found.feed_forward):
             step = self.add_feed_forward(name, found, k) if follow else None
-            parts.append(Part(f"layer {k + 1}, feed-forward", value, step))
+            parts.append(Part(f"layer {k}, feed-forward", value, step))
         return parts
 
     def add_feed_forward(self, name, found: Descent, k: int) -> str:
-        """What one feed-forward network adds, by its inner units."""
+        """What one feed-forward part adds, by its inner features."""
         kept = self.pieces.layers[k]
         down = kept["layer"].feed_forward.down
         direction = found.to_feed_forward[k]
-        units = kept["units"][self.at]
-        products = (direction @ down.weight) * units  # [inner]
+        inner = kept["inner"][self.at]
+        products = (direction @ down.weight) * inner  # [inner]
         parts = [
-            Part(f"unit {i}: GELU gives {plain(unit)}", float(product))
-            for i, (unit, product) in enumerate(
-                zip(units, products, strict=True)
+            Part(
+                f"inner feature {i}: GELU gives {plain(value)}",
+                float(product),
+            )
+            for i, (value, product) in enumerate(
+                zip(inner, products, strict=True)
             )
         ]
         parts.append(Part("the bias", float(direction @ down.bias)))
         return self.add(
-            f"{name}.f{k}", "feed_forward", f"feed-forward {k + 1}",
-            f"What the feed-forward network of layer {k + 1} adds",
+            f"{name}.f{k}", "feed_forward", f"feed-forward {k}",
+            f"What the feed-forward part of layer {k} adds",
             found.feed_forward[k], parts,
         )  # fmt: skip
 
@@ -313,11 +319,11 @@ class Trace:
             step = None
             if h in largest:
                 step = self.add_head(name, found, k, h, by_token[h])
-            parts.append(Part(f"head {h + 1}", float(value), step))
+            parts.append(Part(f"head {h}", float(value), step))
         parts.append(Part("the bias", float(found.to_attention[k] @ bias)))
         return self.add(
-            f"{name}.a{k}", "attention", f"attention {k + 1}",
-            f"What the attention of layer {k + 1} adds",
+            f"{name}.a{k}", "attention", f"attention {k}",
+            f"What the attention of layer {k} adds",
             found.attention[k], parts,
         )  # fmt: skip
 
@@ -333,11 +339,11 @@ class Trace:
             step = None
             if j == largest and (k, h) in self.followed:
                 step = self.add_source(made, found, k, h, j, float(value))
-            label = f"{self.tokens[j]} (token {j + 1}), weight {weight:.3f}"
+            label = f"{self.tokens[j]}, position {j}, weight {weight:.3f}"
             parts.append(Part(label, float(value), step))
         return self.add(
-            made, "head", f"head {k + 1}.{h + 1}",
-            f"What head {h + 1} of layer {k + 1} adds",
+            made, "head", f"head {k}.{h}",
+            f"What head {h} of layer {k} adds",
             float(by_token.sum()), parts,
         )  # fmt: skip
 
@@ -358,6 +364,6 @@ class Trace:
         token = self.tokens[j]
         return self.add(
             made, "source", token,
-            f"What came from {token} (token {j + 1}), by where it arose",
+            f"What came from {token}, position {j}, by where it arose",
             value, parts,
         )  # fmt: skip

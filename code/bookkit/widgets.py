@@ -135,10 +135,10 @@ def tokenizer_view(tokenizer, text: str = EXAMPLE) -> Widget:
     tokens = tokenizer.convert_ids_to_tokens(ids)
     fallback = table(
         f"“{text}” as tokens",
-        ["place", "token", "id"],
+        ["position", "token", "id"],
         [
             [place, *pair]
-            for place, pair in enumerate(zip(tokens, ids, strict=True), 1)
+            for place, pair in enumerate(zip(tokens, ids, strict=True))
         ],
     )
     scripts = ["widget-base.js", "wordpiece.js", "tokenizer-view.js"]
@@ -230,14 +230,14 @@ def attention_figure(tokens, weights, layer: int, head: int) -> str:
 # What each kind of step computes, and the label of the section that builds it.
 SOURCES = {
     "decoder": (
-        "logit(<i>w</i>) = Σ<sub>d</sub> h<sub>d</sub> E<sub>wd</sub> "
-        "+ b<sub>w</sub>",
+        "logit<sub>v</sub> = Σ<sub>d</sub> e<sub>v,d</sub> t<sub>d</sub> "
+        "+ c<sub>v</sub>",
         "masked-words-steps",
     ),
     "transform": (
-        "h = LayerNorm(GELU(x W + b)): logit(<i>w</i>) = Σ<sub>u</sub> "
-        "c<sub>u</sub> GELU<sub>u</sub> + constants, with the norm's root "
-        "held at its value",
+        "t = LayerNorm(GELU(W h + b)): logit<sub>v</sub> = Σ<sub>d</sub> "
+        "a<sub>d</sub> GELU(W h + b)<sub>d</sub> + constants, where "
+        "a<sub>d</sub> holds the embedding and the norm's scale and root",
         "masked-words-steps",
     ),
     "layers": (
@@ -246,22 +246,23 @@ SOURCES = {
         "residual-real",
     ),
     "attention": (
-        "attention(x) = Σ<sub>h</sub> head<sub>h</sub> "
-        "W<sup>O</sup><sub>h</sub> + b<sup>O</sup>",
+        "attention(x) = Σ<sub>n</sub> gathered<sub>n</sub> "
+        "W<sub>n</sub><sup>⊤</sup> + b, over the heads n",
         "all-heads-output",
     ),
     "head": (
-        "head = Σ<sub>j</sub> A<sub>ij</sub> v<sub>j</sub>",
+        "gathered = Σ<sub>j</sub> weight<sub>j</sub> v<sub>j</sub>, over the "
+        "tokens j",
         "all-heads-attend",
     ),
     "feed_forward": (
-        "feed-forward(x) = Σ<sub>n</sub> GELU<sub>n</sub> "
-        "W<sub>2,n</sub> + b<sub>2</sub>",
+        "feed-forward(x) = W<sub>2</sub> GELU(W<sub>1</sub> x + "
+        "b<sub>1</sub>) + b<sub>2</sub>, a sum over the inner features",
         "feed-forward-real",
     ),
     "source": (
-        "v<sub>j</sub> = x<sub>j</sub> W<sup>V</sup> + b<sup>V</sup>, and "
-        "x<sub>j</sub> is again a sum",
+        "v<sub>j</sub> = W x<sub>j</sub> + b, and x<sub>j</sub> is again a "
+        "sum",
         "one-head-projections",
     ),
 }
