@@ -81,9 +81,7 @@ def test_packed_linear_equals_f_linear(rows: int, activation: Callable | None):
 
 
 @pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
-@pytest.mark.parametrize(
-    "layout", ["published", "untied", "half", "unusual"]
-)
+@pytest.mark.parametrize("layout", ["published", "untied", "half", "unusual"])
 def test_optimized_equals_plain(kind, layout, small, ragged, packed):
     model = kind.from_pretrained(small[layout])
     ids, mask = ragged
