@@ -250,9 +250,8 @@ def test_contributing_shows_the_front_matter():
 
 
 def test_jupytext_adds_nothing_to_the_front_matter(tmp_path):
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "book").mkdir()
-    chapter = tmp_path / "book" / "one.md"
+    shutil.copy(ROOT / "book" / "jupytext.toml", tmp_path)
+    chapter = tmp_path / "one.md"
     chapter.write_text(FRONT.format(title="t") + X_IN_A, "utf-8")
     before = chapter.read_bytes()
     command = [sys.executable, "-m", "jupytext", "--quiet", "--to"]
