@@ -140,10 +140,17 @@ def main() -> None:
     """Measure the subjects that are named, or all; print, and keep if asked.
 
     Raises:
-        SystemExit: A package is missing.
+        SystemExit: A subject is unknown, or a package is missing.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__
+    )
+    parser.add_argument(
+        "subjects",
+        nargs="*",
+        metavar="SUBJECT",
+        help=f"any of {', '.join(SUBJECTS)}; all of them, if none is named",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -152,6 +159,11 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     chosen = arguments.subjects or list(SUBJECTS)
+    if unknown := [name for name in chosen if name not in SUBJECTS]:
+        parser.error(
+            f"no subject: {', '.join(unknown)}; wanted any of "
+            f"{', '.join(SUBJECTS)}"
+        )
     refuse_missing(chosen)
     import torch
 

@@ -28,7 +28,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = PurePosixPath("code/bert")
 WIDTH = 79
-# How a chapter begins; pyproject.toml keeps jupytext from adding to it.
+# How a chapter begins; book/jupytext.toml keeps jupytext from adding to it.
 FRONT_MATTER = """\
 ---
 jupytext:

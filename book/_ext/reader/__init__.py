@@ -5,11 +5,11 @@ A Sphinx extension for Jupyter Book 1.0.4 (Sphinx 7.4, sphinx-book-theme
 the theme has mended it.
 """
 
-from reader import formulas, offline, package_cells, repairs
+from reader import formulas, head, offline, package_cells, repairs
 
 
 def setup(app) -> dict[str, bool]:
     """Connect all parts to Sphinx."""
-    for part in (formulas, offline, package_cells, repairs):
+    for part in (formulas, head, offline, package_cells, repairs):
         part.connect(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import nbformat
 
+from reader.notebooks import make_readable
+
 IMAGE = re.compile(
     r'<img(?=[^>]*? src="([^"]+\.(?:svg|png))")(?![^>]*? width=)'
 )
@@ -97,6 +99,7 @@ def offer_notebook(app, pagename, templatename, context, doctree) -> None:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = without_repeats(cell.outputs)
+        make_readable(app, notebook, made, pagename)
         nbformat.write(notebook, offered)
         context["ipynb_source"] = f"{pagename}.ipynb"
 
