@@ -107,6 +107,16 @@ def test_likelihood_is_the_gain_of_the_log_probability():
     assert by_likelihood(4, 7, 5, 23) == pytest.approx(gain, rel=1e-12)
 
 
+def test_the_gain_of_few_merges_is_the_count_times_the_log_of_chance_less_1():
+    """For a pair that is rare beside its halves."""
+    left, right, total = 80_000, 50_000, 3_000_000_000
+    for together in (5, 40):
+        times_chance = together * total / (left * right)
+        about = together * (math.log(times_chance) - 1)
+        gain = by_likelihood(together, left, right, total)
+        assert gain == pytest.approx(about, rel=1e-2)
+
+
 @settings(max_examples=60, deadline=None)
 @given(words=WORDS)
 def test_the_score_of_any_pair_is_the_gain_of_merging_it(words):

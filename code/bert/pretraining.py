@@ -304,7 +304,7 @@ def progress(
     Args:
         step, steps: Done, and in all.
         loss: The latest, smoothed or not.
-        places_a_second: The speed.
+        places_a_second: The speed; padding counts.
         seconds: What a step takes.
     """
     done = round(20 * step / steps)
