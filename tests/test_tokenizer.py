@@ -529,3 +529,24 @@ def test_an_id_outside_the_vocabulary_is_refused(ours, number):
     match = f"id {number} is not in the vocabulary, wanted 0 to 30521"
     with pytest.raises(ValueError, match=match):
         ours.decode([101, number])
+
+
+@pytest.mark.parametrize(
+    "name, value, wanted",
+    [
+        ("do_lower_case", "false", "bool"),
+        ("do_lower_case", None, "bool"),
+        ("strip_accents", 1, "bool"),
+        ("model_max_length", "512", "int"),
+        ("model_max_length", True, "int"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(tmp_path, name, value, wanted):
+    folder = folder_with(tmp_path, settings={name: value})
+    refuse(folder, f"{name} is {value!r}, wanted {wanted}")
+
+
+@pytest.mark.parametrize("value", [None, int(1e30), 1e30])
+def test_an_unknown_length_has_three_spellings(tmp_path, value):
+    folder = folder_with(tmp_path, settings={"model_max_length": value})
+    assert BertTokenizer.from_pretrained(folder).model_max_length is None

@@ -117,15 +117,24 @@ def read_settings(folder: Path) -> dict:
     """Read `tokenizer_config.json`, if there is one.
 
     Raises:
-        ValueError: It wants what this tokenizer never does.
+        ValueError: It wants what this tokenizer never does, or a setting
+            is no value of its kind.
     """
     path = folder / "tokenizer_config.json"
     stored = read_json(path)
     refuse_other_settings(stored, path)
     settings = {name: stored[name] for name in SETTINGS if name in stored}
     # transformers writes 10^30 for "not known".
-    if (settings.get("model_max_length") or 0) >= 10**9:
+    length = settings.get("model_max_length")
+    if isinstance(length, int | float) and length >= 10**9:
         settings["model_max_length"] = None
+    for name, value in settings.items():
+        wanted = int if name == "model_max_length" else bool
+        known = name not in ("model_max_length", "strip_accents")
+        if type(value) is not wanted and (known or value is not None):
+            raise ValueError(
+                f"{path}: {name} is {value!r}, wanted {wanted.__name__}"
+            )
     return settings
 
 
