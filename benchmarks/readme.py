@@ -99,9 +99,14 @@ def short_table(
     ]
     for title, (words, ours) in shown.items():
         tables = [table_of(stored, title) for stored in results.values()]
-        (against,) = {table["rows"][0]["name"] for table in tables if table}
+        against = {table["rows"][0]["name"] for table in tables if table}
+        if len(against) != 1:
+            raise ValueError(
+                f"{title!r}: measured against {sorted(against)}, wanted one "
+                "first contender, the same on all machines"
+            )
         cells = [cell for table in tables for cell in ratios(table, ours)]
-        lines.append(f"| {' | '.join([words, against, *cells])} |")
+        lines.append(f"| {' | '.join([words, *against, *cells])} |")
     lines.append("")
     for stored in results.values():
         lines += machine_lines(stored)

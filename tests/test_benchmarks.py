@@ -16,6 +16,7 @@ from benchmarks.readme import (
     README,
     RESULTS,
     ROOT,
+    SHOWN,
     filled,
     short_name,
     short_table,
@@ -354,6 +355,23 @@ def test_a_row_may_lack_a_rate_or_a_machine():
     second["forward"]["tables"][0]["title"] = "Forward, 2 x 16 tokens"
     (row,) = lines_of({"A": first, "B": second})[2:3]
     assert row.endswith("| differs | 1.50 ONNX Runtime | not measured |  |")
+
+
+def test_a_table_that_nobody_measured_or_against_another_is_refused():
+    one, other = results_of("A", 1.5), results_of("B", 1.5)
+    other["forward"]["tables"][0]["rows"][0]["name"] = "another"
+    with pytest.raises(ValueError, match=r"\['another', 'transformers, sdpa'"):
+        lines_of({"A": one, "B": other})
+    with pytest.raises(ValueError, match=r"against \[\], wanted one"):
+        short_table({"A": one}, {"Backward": SHOWN_HERE})
+
+
+def test_every_stored_table_of_times_is_shown():
+    for stored in stored_results(RESULTS).values():
+        for kept in stored.values():
+            for table in kept["tables"]:
+                if "rounds" in table:
+                    assert table["title"].partition(";")[0] in SHOWN
 
 
 def test_the_marks_stay_and_what_stood_between_them_goes():

@@ -177,8 +177,8 @@ function bertEngine(config) {
       const map = attention.subarray(h * n * n, (h + 1) * n * n);
       attendWithHead(h, query, key, value, n, map, mixed);
     }
-    const gathered = linear(name("attention.output"), mixed, n, fine);
-    const middle = addTo(gathered, x);
+    const attended = linear(name("attention.output"), mixed, n, fine);
+    const middle = addTo(attended, x);
     layerNorm(name("attention_norm"), middle, n);
     const wide = gelu(linear(name("feed_forward.up"), middle, n, fine));
     const state = linear(name("feed_forward.down"), wide, n, fine);

@@ -97,8 +97,8 @@ def state(tensor: Tensor) -> tuple[int, int | None, list[float]]:
     """What changes with a tensor: its place, a count, and some numbers."""
     # torch does not count the changes of tensors made in inference mode.
     count = None if tensor.is_inference() else tensor._version
-    # Nor the steps of a fused optimizer: look at some numbers too. The one
-    # more leads through several columns of a matrix, not down one.
+    # Nor the steps of a fused optimizer: look at some numbers too. With + 1
+    # they lie in several columns of a matrix, not in one.
     step = tensor.numel() // 8 + 1
     return tensor.data_ptr(), count, tensor.detach().flatten()[::step].tolist()
 
@@ -365,8 +365,8 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     `load_weights`, it does not see. Padding at the end of rows is not
     computed: what leaves a layer is 0 there, and outputs there mean
     nothing. All weights are packed, at first use, if one packed product of
-    32 tokens is measured to be faster. Layers of a derived class, or with
-    hooks, run as they are.
+    32 tokens is measured to be faster. If a layer is of a derived
+    class or has hooks, all layers run as they are, padding included.
 
     Args:
         model: On the CPU, float32. It stays as it is.

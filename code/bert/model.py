@@ -145,6 +145,7 @@ class BertModel(PretrainedBert):
             output_attentions: Whether to return every layer's weights.
 
         Raises:
+            TypeError: An input is no tensor.
             ValueError: A shape, a type or an id does not fit.
         """
         check_inputs(self.config, input_ids, attention_mask, token_type_ids)

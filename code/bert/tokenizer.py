@@ -63,7 +63,7 @@ def read_tokenizer_json(path: Path) -> dict[str, int]:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON object, or say which file is none; no file has no entry."""
+    """Read a JSON object; a file that is not there counts as empty."""
     if not path.is_file():
         return {}
     try:
@@ -118,7 +118,7 @@ def read_settings(folder: Path) -> dict:
 
     Raises:
         ValueError: It wants what this tokenizer never does, or a setting
-            is no value of its kind.
+            has a value of another type.
     """
     path = folder / "tokenizer_config.json"
     stored = read_json(path)
@@ -129,9 +129,10 @@ def read_settings(folder: Path) -> dict:
     if isinstance(length, int | float) and length >= 10**9:
         settings["model_max_length"] = None
     for name, value in settings.items():
+        if value is None and name in ("model_max_length", "strip_accents"):
+            continue
         wanted = int if name == "model_max_length" else bool
-        known = name not in ("model_max_length", "strip_accents")
-        if type(value) is not wanted and (known or value is not None):
+        if type(value) is not wanted:
             raise ValueError(
                 f"{path}: {name} is {value!r}, wanted {wanted.__name__}"
             )

@@ -3,7 +3,9 @@
 Each operation gets the same float32 input three times: ours in float32,
 transformers' in float32, and ours in float64. So an error in the table was
 made by that operation alone. The rows in `TOGETHER` run several operations
-one after the other; the last two of them run the whole model.
+one after the other; the last two of them run the whole model. Neither
+implementation offers its scores and its softmax apart: for these two rows the
+ledger repeats the lines of both.
 """
 
 import copy

@@ -22,7 +22,7 @@ DONE = """() => {
 }"""
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
-HEIGHT = 500  # pixels of the page: the question and the ranked words
+HEIGHT = 490  # pixels of the page: the question and the ranked words
 
 
 def take(browser: Browser, page: Path, theme: Theme, target: Path) -> None:
