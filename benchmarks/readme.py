@@ -88,16 +88,18 @@ def short_name(cpu: str) -> str:
     return " ".join(bare.split())
 
 
-def short_table(
-    results: dict[str, dict], shown: dict[str, tuple[str, str]] = SHOWN
-) -> str:
-    """The README's lines, from what the results files hold."""
+def short_table(results: dict[str, dict]) -> str:
+    """The README's lines, from what the results files hold.
+
+    Raises:
+        ValueError: A table that was not measured, or not against the same.
+    """
     columns = "".join(f" {name} | fastest rival |" for name in results)
     lines = [
         f"| what | against |{columns}",
         "|---|---|" + len(results) * "--:|---|",
     ]
-    for title, (words, ours) in shown.items():
+    for title, (words, ours) in SHOWN.items():
         tables = [table_of(stored, title) for stored in results.values()]
         against = {table["rows"][0]["name"] for table in tables if table}
         if len(against) != 1:

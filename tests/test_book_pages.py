@@ -14,6 +14,7 @@ import pytest
 import yaml
 from myst_nb.core.utils import coalesce_streams
 
+from bookkit import tangle
 from bookkit.audit import audit, glossary_terms
 from bookkit.audit_files import BUDGET, Page, audit_files
 from bookkit.pdf import one_page, print_pdf
@@ -198,19 +199,7 @@ def test_a_fault_of_the_phone_is_told_as_one(faulty):
 
 # --- a small book, built with the real configuration ------------------------
 
-FRONT = """\
----
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-"""
+FRONT = tangle.FRONT_MATTER + "\n"
 CHAPTER = (
     FRONT
     + r"""# Halving

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from transformers import BertForPreTraining as TheirModel
 
 from bert.config import BertConfig
 from bert.heads import BertForPreTraining
-from bert.pretraining import Settings, Trainer, write_tensors
+from bert.pretraining import Settings, Trainer
 from bert.pretraining_data import Pieces
 from bert.tokenizer import SPECIAL_TOKENS, BertTokenizer
 from bookkit import corpus as text
@@ -333,17 +332,6 @@ def test_a_finished_stage_is_read_back_and_another_recipe_refused(tmp_path):
         pocket_bert.finished_model(tmp_path, replace(STAGE, share=0.5))
     other = replace(STAGE, name="not-there")
     assert pocket_bert.finished_model(tmp_path, other) is None
-
-
-def test_a_stage_finished_under_an_older_name_is_read(tmp_path):
-    pocket_bert.finish_stage(tmp_path, STAGE, new_model(), 9)
-    path = tmp_path / "first.safetensors"
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}
-        notes = file.metadata()
-    notes["stage"] = notes["stage"].replace('"places"', '"tokens"')
-    write_tensors(path, weights, notes)
-    assert pocket_bert.finished_model(tmp_path, STAGE) is not None
 
 
 def test_the_written_checkpoint_opens_in_transformers(tmp_path, monkeypatch):

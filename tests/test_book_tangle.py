@@ -14,19 +14,7 @@ from myst_nb.core.read import read_myst_markdown_notebook
 from bookkit import tangle
 
 ROOT = Path(__file__).parents[1]
-FRONT = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-# {title}
-"""
+FRONT = tangle.FRONT_MATTER + "\n# {title}\n"
 
 
 def cell(source: str) -> str:

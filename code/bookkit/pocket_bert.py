@@ -619,8 +619,6 @@ def finished_model(work: Path, stage: Stage) -> BertForPreTraining | None:
         notes = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}
     stored = json.loads(notes["stage"])
-    if "tokens" in stored:  # what `places` was called before
-        stored["places"] = stored.pop("tokens")
     if stored != json.loads(json.dumps(asdict(stage))):
         raise ValueError(
             f"{path} was made by the stage {stored}, the recipe now says "
