@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import os
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bert import (
+    BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
     BertModel,
@@ -37,7 +39,11 @@ def packed(request, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Force the choice that is otherwise measured."""
     if request.param and not HAS_ONEDNN:
         pytest.skip("torch was built without oneDNN")
-    monkeypatch.setattr(engine, "packing_pays", lambda *sizes: request.param)
+
+    def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
+        return math.inf if request.param and engine.can_pack(dtype) else 0
+
+    monkeypatch.setattr(engine, "most_packed_rows", most_packed_rows)
     return request.param
 
 
@@ -384,7 +390,8 @@ def test_bfloat16_keeps_directions_and_gives_float32(small, ragged, packed):
     assert cosines.min() > 0.99
     error = (states - wanted)[mask == 1].abs().max()
     # Where nothing is gained, float32 stays.
-    assert error > 1e-4 if packed else error < 1e-4
+    in_half = packed and engine.can_pack(torch.bfloat16)
+    assert error > 1e-4 if in_half else error < 1e-4
     # Heads compute in float32.
     close(half.masked_words(wanted), model.masked_words(wanted))
 
@@ -408,36 +415,94 @@ def test_fill_mask_guesses_the_same(pocket: Path, packed):
             )
 
 
-def test_measuring_keeps_the_random_state():
-    before = torch.get_rng_state()
+@pytest.fixture
+def measured_anew():
+    """Forget what was measured, before a test and after it."""
     engine.measure_packing.cache_clear()
-    engine.packing_pays(35, 53, torch.float32)
+    yield
+    engine.measure_packing.cache_clear()
+
+
+ODD_SIZES = BertConfig(
+    hidden_size=35, intermediate_size=53, num_attention_heads=5
+)
+
+
+def is_packed(module: nn.Module) -> bool:
+    """Whether there is a FastLinear in it."""
+    return any(isinstance(part, FastLinear) for part in module.modules())
+
+
+def test_measuring_keeps_the_random_state(measured_anew):
+    before = torch.get_rng_state()
+    engine.most_packed_rows(ODD_SIZES, torch.float32)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @needs_onednn
-def test_wrong_numbers_are_never_chosen(monkeypatch: pytest.MonkeyPatch):
+def test_wrong_numbers_are_never_chosen(
+    monkeypatch: pytest.MonkeyPatch, measured_anew
+):
     def wrong(x, packed, bias, activation):
         return torch.zeros(*x.shape[:-1], len(bias), dtype=x.dtype)
 
     monkeypatch.setattr(
-        engine,
-        "seconds_of",
-        lambda module, x: 2 - isinstance(module, FastLinear),
+        engine, "seconds_of", lambda module, x: 2 - is_packed(module)
     )
-    engine.measure_packing.cache_clear()
-    assert engine.packing_pays(35, 53, torch.float32)
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == math.inf
     monkeypatch.setattr(engine, "packed_linear", wrong)
     engine.measure_packing.cache_clear()
-    assert not engine.packing_pays(35, 53, torch.float32)
-    engine.measure_packing.cache_clear()
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == 0
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    "seconds, most",
+    [
+        ({16: 0.96, 64: 0.5, 256: 0.5}, 0),  # not worth a second copy
+        ({16: 0.94, 64: 1.01, 256: 0.5}, 16),
+        ({16: 0.94, 64: 0.99, 256: 1.01}, 64),
+        ({16: 0.94, 64: 0.99, 256: 0.99}, math.inf),
+    ],
+)
+def test_packs_up_to_the_rows_at_which_it_was_faster(
+    monkeypatch: pytest.MonkeyPatch, measured_anew, seconds: dict, most: float
+):
+    def seconds_of(module, x):
+        return seconds[len(x)] if is_packed(module) else 1.0
+
+    monkeypatch.setattr(engine, "seconds_of", seconds_of)
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == most
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows, packs", [(4, True), (5, False)])
+def test_the_layers_use_packed_weights_for_as_many_rows_as_chosen(
+    small, monkeypatch: pytest.MonkeyPatch, rows: int, packs: bool
+):
+    used = []
+
+    def packed_linear(x, packed, bias, activation):
+        used.append(len(bias))
+        return real_one(x, packed, bias, activation)
+
+    real_one = engine.packed_linear
+    monkeypatch.setattr(engine, "most_packed_rows", lambda *asked: 4)
+    monkeypatch.setattr(engine, "packed_linear", packed_linear)
+    model = BertForMaskedLM.from_pretrained(small["published"])
+    ids = torch.arange(5, 5 + rows)[None]
+    with torch.inference_mode():
+        close(optimize(model)(ids).logits, model(ids).logits)
+    in_layers = 6 * model.config.num_hidden_layers
+    in_head = 2  # packed for any number of rows
+    assert len(used) == in_head + packs * in_layers
 
 
 def test_without_the_operations_nothing_is_packed(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(engine, "can_pack", lambda dtype: False)
-    assert not engine.packing_pays(35, 53, torch.float32)
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == 0
 
 
 @needs_onednn
@@ -478,20 +543,33 @@ def test_converting_an_optimized_model_is_refused(small, packed):
 @pytest.mark.skipif(
     not engine.can_pack(torch.bfloat16), reason="no bfloat16 to pack here"
 )
-@pytest.mark.parametrize("in_half, pays", [(2.0, False), (0.5, True)])
+@pytest.mark.parametrize("in_half, most", [(2.0, 0), (0.5, math.inf)])
 def test_bfloat16_must_beat_packed_float32(
-    monkeypatch: pytest.MonkeyPatch, in_half: float, pays: bool
+    monkeypatch: pytest.MonkeyPatch,
+    measured_anew,
+    in_half: float,
+    most: float,
 ):
     def seconds(module, x):  # plain is the slowest
-        if not isinstance(module, FastLinear):
+        if not is_packed(module):
             return 3.0
-        return 1.0 if module.dtype is torch.float32 else in_half
+        return 1.0 if x.dtype is torch.float32 else in_half
 
     monkeypatch.setattr(engine, "seconds_of", seconds)
-    engine.measure_packing.cache_clear()
-    assert engine.packing_pays(35, 53, torch.float32)
-    assert engine.packing_pays(35, 53, torch.bfloat16) == pays
-    engine.measure_packing.cache_clear()
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == math.inf
+    assert engine.most_packed_rows(ODD_SIZES, torch.bfloat16) == most
+
+
+@needs_onednn
+def test_bfloat16_must_win_at_all_rows(small, monkeypatch: pytest.MonkeyPatch):
+    most = {torch.float32: math.inf, torch.bfloat16: 64}
+    monkeypatch.setattr(
+        engine, "most_packed_rows", lambda config, dtype: most[dtype]
+    )
+    model = BertModel.from_pretrained(small["published"])
+    assert optimize(model, torch.bfloat16).dtype is torch.float32
+    most[torch.bfloat16] = math.inf
+    assert optimize(model, torch.bfloat16).dtype is torch.bfloat16
 
 
 def test_other_dtypes_are_refused(small):

@@ -3,6 +3,7 @@
 
 import copy
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bert.attention import SelfAttention, join_heads, split_heads
+from bert.config import BertConfig
 from bert.encoder import Layer
 from bert.feed_forward import FeedForward, gelu_tanh_in_one_pass
 from bert.heads import MaskedWordHead
@@ -60,14 +62,26 @@ ACTIVATIONS: Mapping[Callable, tuple[str, str]] = {
 
 
 class FastLinear(Linear):
-    """A Linear that keeps a packed copy of its weight, made at first use."""
+    """A Linear that keeps a packed copy of its weight, made at first use.
+
+    Attributes:
+        dtype: In which it computes; what it takes and gives is float32.
+        most_rows: For more rows than these it computes as Linear does.
+    """
 
     dtype = torch.float32
+    most_rows = math.inf
     packed: tuple[object, Tensor, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
+        if not self.packs(x):
+            return super().forward(x)
         return self.then(NO_ACTIVATION, x)
+
+    def packs(self, x: Tensor) -> bool:
+        """Whether `x` has few enough rows for the packed weight."""
+        return x.numel() <= self.most_rows * x.shape[-1]
 
     def then(self, activation: tuple[str, str], x: Tensor) -> Tensor:
         """Map, then apply an activation, in one pass in `self.dtype`."""
@@ -111,6 +125,7 @@ def activated(
         activation in ACTIVATIONS
         and isinstance(linear, FastLinear)
         and is_untouched(linear)
+        and linear.packs(x)
     ):
         return linear.then(ACTIVATIONS[activation], x)
     return activation(linear(x))
@@ -274,45 +289,85 @@ def is_plain(layer: nn.Module) -> bool:
 
 
 # book/19-speed-and-memory.md: Choose by measuring
-def packing_pays(inputs: int, outputs: int, dtype: torch.dtype) -> bool:
-    """Whether packed products in `dtype` are right here, and the fastest."""
-    threads = torch.get_num_threads()
+def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
+    """Up to how many rows packed products in `dtype` are the fastest.
+
+    0 if they never are or if their numbers are off, infinity if they always
+    are.
+    """
     if not can_pack(dtype):
-        return False
-    return measure_packing(inputs, outputs, dtype, threads)
+        return 0
+    sizes = config.hidden_size, config.intermediate_size
+    # Enough to fill a processor's cache, as in a real pass.
+    parts = 1 + 40_000_000 // (8 * math.prod(sizes))
+    parts = min(parts, config.num_hidden_layers)
+    return measure_packing(*sizes, parts, dtype, torch.get_num_threads())
 
 
 @functools.cache
 @torch.inference_mode()
 def measure_packing(
-    inputs: int, outputs: int, dtype: torch.dtype, threads: int
-) -> bool:
-    """Compare products of 32 tokens, packed in `dtype` and not, in turns."""
+    hidden: int, inner: int, parts: int, dtype: torch.dtype, threads: int
+) -> float:
+    """Let feed-forward parts, packed in `dtype` and not, take turns."""
+    config = BertConfig(
+        hidden_size=hidden, intermediate_size=inner, num_attention_heads=1
+    )
     generator = torch.Generator().manual_seed(0)
-    plain = Linear(inputs, outputs)
-    plain.weight.normal_(generator=generator)
-    plain.bias.normal_(generator=generator)
-    x = torch.randn(32, inputs, generator=generator)
-    packed, others = packed_copy(plain, dtype), [plain]
+    plain = FeedForward(config)
+    for weight in plain.parameters():
+        weight.normal_(std=hidden**-0.5, generator=generator)
+    x = torch.randn(256, hidden, generator=generator)
+    packed = packed_copy(plain, dtype)
+    if not is_close(packed, plain, x[:16], dtype):
+        return 0
+    ways = [
+        (copies(packed, parts), x.to(dtype)),
+        (copies(plain, parts), x),
+    ]
     if dtype is not torch.float32:  # it must beat float32 packed, too
-        others.append(packed_copy(plain, torch.float32))
-    wanted = F.gelu(plain(x))
-    error = (activated(F.gelu, packed, x) - wanted).abs().max()
-    # The roundings of many terms cancel: next to the largest output, few stay.
-    if not error <= 8 * torch.finfo(dtype).eps * wanted.abs().max():
-        return False
-    racing = [packed, *others]
-    rounds = [[seconds_of(module, x) for module in racing] for _ in range(21)]
-    # Other programs only ever make a call longer: the shortest counts.
-    shortest, *rivals = map(min, zip(*rounds, strict=True))
-    return min(rivals) > 1.05 * shortest
+        exact = packed_copy(plain, torch.float32)
+        ways.append((copies(exact, parts), x))
+    most, wanted = 0, 1.05  # a second copy of all weights must bring 5 percent
+    for rows in (16, 64, 256):
+        rounds = [
+            [seconds_of(way, x[:rows]) for way, x in ways]
+            for _ in range(2 + 64 // rows)
+        ]
+        # Other programs only ever make a call longer: the shortest counts.
+        shortest, *rivals = map(min, zip(*rounds, strict=True))
+        if min(rivals) < wanted * shortest:
+            return most
+        most, wanted = rows, 1.0
+    return math.inf
 
 
-def packed_copy(linear: Linear, dtype: torch.dtype) -> Linear:
-    """A copy of a linear map that computes with packed weights."""
-    packed = copy.deepcopy(linear)
-    make_fast(packed, FastLinear, dtype)
+def is_close(
+    packed: FeedForward, plain: FeedForward, x: Tensor, dtype: torch.dtype
+) -> bool:
+    """Whether a part packed in `dtype` is off by roundings only."""
+    expected = plain(x)
+    error = (packed(x.to(dtype)).float() - expected).abs().max()
+    # A few roundings to `dtype`, and one in float32 for each term of a sum.
+    # These cancel like the steps of a random walk: their root is left.
+    inner = plain.up.weight.shape[0]
+    roundings = 8 * torch.finfo(dtype).eps
+    roundings += math.sqrt(inner) * torch.finfo(torch.float32).eps
+    return bool(error <= roundings * expected.abs().max())
+
+
+def packed_copy(plain: FeedForward, dtype: torch.dtype) -> FeedForward:
+    """A copy of a feed-forward part that computes with packed weights."""
+    packed = copy.deepcopy(plain)
+    make_fast(packed, FastFeedForward, dtype)
+    make_fast(packed.up, FastLinear, dtype)
+    make_fast(packed.down, FastLinear, dtype)
     return packed
+
+
+def copies(part: nn.Module, count: int) -> nn.Sequential:
+    """Several copies of a part, one after the other."""
+    return nn.Sequential(*(copy.deepcopy(part) for _ in range(count)))
 
 
 def seconds_of(module: nn.Module, x: Tensor) -> float:
@@ -330,17 +385,21 @@ FAST: dict[type, type] = {
 }
 
 
-def make_fast(module: nn.Module, fast: type, dtype: torch.dtype) -> None:
+def make_fast(
+    module: nn.Module,
+    fast: type,
+    dtype: torch.dtype,
+    most_rows: float = math.inf,
+) -> None:
     """Give a module the methods of its fast class; its data stay."""
     module.__class__ = fast
-    vars(module)["dtype"] = dtype
+    vars(module).update(dtype=dtype, most_rows=most_rows)
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
     """Pack all linear maps of the layers or heads where packing is a gain."""
     trunk = next(m for m in model.modules() if isinstance(m, BertModel))
-    sizes = model.config.hidden_size, model.config.intermediate_size
-    if not packing_pays(*sizes, dtype):
+    if most_packed_rows(model.config, dtype) < math.inf:
         dtype = torch.float32
     if type(trunk) is FastBertModel:
         make_fast(trunk, FastBertModel, dtype)
@@ -349,8 +408,10 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
         # Not of a derived class: it may compute something else.
         if type(module) in (Linear, FastLinear):
             own = dtype if module in in_layers else torch.float32
-            pays = packing_pays(*sizes, own)
-            make_fast(module, FastLinear if pays else Linear, own)
+            most = most_packed_rows(model.config, own)
+            if most and module not in in_layers:
+                most = math.inf  # heads are mostly asked for a few rows
+            make_fast(module, FastLinear if most else Linear, own, most)
 
 
 Model = TypeVar("Model", bound=PretrainedBert)
@@ -364,9 +425,10 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     the weights in place. Weights that are put in their place, as by
     `load_weights`, it does not see. Padding at the end of rows is not
     computed: what leaves a layer is 0 there, and outputs there mean
-    nothing. All weights are packed, at first use, if one packed product of
-    32 tokens is measured to be faster. If a layer is of a derived
-    class or has hooks, all layers run as they are, padding included.
+    nothing. All weights are packed, at first use, if packed products are
+    measured to be faster, and in the layers they are used for as many rows
+    as they are. If a layer is of a derived class or has hooks, all layers
+    run as they are, padding included.
 
     Args:
         model: On the CPU, float32. It stays as it is.
