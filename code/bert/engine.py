@@ -298,8 +298,8 @@ def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
     if not can_pack(dtype):
         return 0
     sizes = config.hidden_size, config.intermediate_size
-    # Enough to fill a processor's cache, as in a real pass.
-    parts = 1 + 40_000_000 // (8 * math.prod(sizes))
+    # As many parts as fill most caches, but no more than the model has.
+    parts = 1 + 20_000_000 // (8 * math.prod(sizes))
     parts = min(parts, config.num_hidden_layers)
     return measure_packing(*sizes, parts, dtype, torch.get_num_threads())
 
@@ -314,20 +314,16 @@ def measure_packing(
         hidden_size=hidden, intermediate_size=inner, num_attention_heads=1
     )
     generator = torch.Generator().manual_seed(0)
-    plain = FeedForward(config)
+    plain = nn.Sequential(*(FeedForward(config) for _ in range(parts)))
     for weight in plain.parameters():
         weight.normal_(std=hidden**-0.5, generator=generator)
     x = torch.randn(256, hidden, generator=generator)
     packed = packed_copy(plain, dtype)
-    if not is_close(packed, plain, x[:16], dtype):
+    if not is_close(packed[0](x.to(dtype)), plain[0](x), inner):
         return 0
-    ways = [
-        (copies(packed, parts), x.to(dtype)),
-        (copies(plain, parts), x),
-    ]
+    ways = [(packed, x.to(dtype)), (plain, x)]
     if dtype is not torch.float32:  # it must beat float32 packed, too
-        exact = packed_copy(plain, torch.float32)
-        ways.append((copies(exact, parts), x))
+        ways.append((packed_copy(plain, torch.float32), x))
     most, wanted = 0, 1.05  # a second copy of all weights must bring 5 percent
     for rows in (16, 64, 256):
         rounds = [
@@ -342,32 +338,26 @@ def measure_packing(
     return math.inf
 
 
-def is_close(
-    packed: FeedForward, plain: FeedForward, x: Tensor, dtype: torch.dtype
-) -> bool:
-    """Whether a part packed in `dtype` is off by roundings only."""
-    expected = plain(x)
-    error = (packed(x.to(dtype)).float() - expected).abs().max()
-    # A few roundings to `dtype`, and one in float32 for each term of a sum.
-    # These cancel like the steps of a random walk: their root is left.
-    inner = plain.up.weight.shape[0]
-    roundings = 8 * torch.finfo(dtype).eps
-    roundings += math.sqrt(inner) * torch.finfo(torch.float32).eps
-    return bool(error <= roundings * expected.abs().max())
-
-
-def packed_copy(plain: FeedForward, dtype: torch.dtype) -> FeedForward:
-    """A copy of a feed-forward part that computes with packed weights."""
-    packed = copy.deepcopy(plain)
-    make_fast(packed, FastFeedForward, dtype)
-    make_fast(packed.up, FastLinear, dtype)
-    make_fast(packed.down, FastLinear, dtype)
+def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
+    """Feed-forward parts with the same weights, which they pack in `dtype`."""
+    shared: dict = {id(weight): weight for weight in plain.parameters()}
+    packed = copy.deepcopy(plain, shared)
+    for module in packed.modules():
+        if isinstance(module, FeedForward):
+            make_fast(module, FastFeedForward, dtype)
+        elif isinstance(module, Linear):
+            make_fast(module, FastLinear, dtype)
     return packed
 
 
-def copies(part: nn.Module, count: int) -> nn.Sequential:
-    """Several copies of a part, one after the other."""
-    return nn.Sequential(*(copy.deepcopy(part) for _ in range(count)))
+def is_close(found: Tensor, expected: Tensor, terms: int) -> bool:
+    """Whether sums of so many terms are off by roundings only."""
+    # A few roundings to the dtype of what was found, and in float32 one for
+    # each term. They cancel like the steps of a random walk: the root is left.
+    roundings = 8 * torch.finfo(found.dtype).eps
+    roundings += math.sqrt(terms) * torch.finfo(torch.float32).eps
+    error = (found.float() - expected).abs().max()
+    return bool(error <= roundings * expected.abs().max())
 
 
 def seconds_of(module: nn.Module, x: Tensor) -> float:
