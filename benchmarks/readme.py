@@ -70,7 +70,7 @@ def stored_results(folder: Path) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for path in sorted(folder.glob("*.json")):
         stored = json.loads(path.read_text("utf-8"))
-        name = short_name(next(iter(stored.values()))["machine"]["cpu"])
+        name = short_name(next(iter(stored.values()))["machine"])
         if name in found:
             raise ValueError(
                 f"{path.name} is the second file of {name!r}: found two, "
@@ -82,10 +82,14 @@ def stored_results(folder: Path) -> dict[str, dict]:
     return found
 
 
-def short_name(cpu: str) -> str:
-    """The maker's name and the processor's, without marks and clock."""
-    bare = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", cpu)
-    return " ".join(bare.split())
+def short_name(machine: dict) -> str:
+    """A processor's name without marks and clock, and its last instructions.
+
+    Its widest instructions stand last.
+    """
+    bare = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", machine["cpu"])
+    widest = machine["instructions"].split(", ")[-1]
+    return f"{' '.join(bare.split())}, {widest}"
 
 
 def short_table(results: dict[str, dict]) -> str:
@@ -94,10 +98,9 @@ def short_table(results: dict[str, dict]) -> str:
     Raises:
         ValueError: A table that was not measured, or not against the same.
     """
-    columns = "".join(f" {name} | fastest rival |" for name in results)
     lines = [
-        f"| what | against |{columns}",
-        "|---|---|" + len(results) * "--:|---|",
+        f"| what | against | {' | '.join(results)} |",
+        "|---|---|" + len(results) * "---|",
     ]
     for title, (words, ours) in SHOWN.items():
         tables = [table_of(stored, title) for stored in results.values()]
@@ -107,7 +110,7 @@ def short_table(results: dict[str, dict]) -> str:
                 f"{title!r}: measured against {sorted(against)}, wanted one "
                 "first contender, the same on all machines"
             )
-        cells = [cell for table in tables for cell in ratios(table, ours)]
+        cells = [ratios(table, ours) for table in tables]
         lines.append(f"| {' | '.join([words, *against, *cells])} |")
     lines.append("")
     for stored in results.values():
@@ -124,13 +127,13 @@ def table_of(stored: dict, title: str) -> dict | None:
     return None
 
 
-def ratios(table: dict | None, name: str) -> list[str]:
-    """Two cells: how many times as fast ours is, and the fastest rival.
+def ratios(table: dict | None, name: str) -> str:
+    """How many times as fast ours is, and behind it the fastest rival.
 
     A rival counts where its numbers are as exact as ours must be.
     """
     if table is None:
-        return ["not measured", ""]
+        return "not measured"
     (ours,) = (row for row in table["rows"] if row["name"] == name)
     rivals = [
         row
@@ -139,11 +142,11 @@ def ratios(table: dict | None, name: str) -> list[str]:
         and "ratio" in row
         and row["error"] <= ours["tolerance"]
     ]
-    found = f"{ours['ratio']:.2f}" if "ratio" in ours else "differs"
+    found = f"**{ours['ratio']:.2f}**" if "ratio" in ours else "differs"
     if not rivals:
-        return [found, ""]
+        return found
     best = max(rivals, key=lambda row: row["ratio"])
-    return [found, f"{best['ratio']:.2f} {best['name']}"]
+    return f"{found}, {best['name']} {best['ratio']:.2f}"
 
 
 def machine_lines(stored: dict) -> list[str]:

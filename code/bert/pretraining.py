@@ -60,7 +60,8 @@ class Settings:
         betas, eps: AdamW's.
         clip: The longest that the gradient may be.
         next_sentence: The weight of that loss beside the words' loss.
-        bfloat16: Whether the products run in it.
+        bfloat16: Whether the products run in it, which is slow where the
+            processor has no instructions for it.
     """
 
     steps: int = 1_000_000
