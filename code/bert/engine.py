@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import torch
@@ -61,27 +62,54 @@ ACTIVATIONS: Mapping[Callable, tuple[str, str]] = {
 }
 
 
+def turned_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`F.linear`, asked for with the weight as the left factor."""
+    rows = x.flatten(0, -2)  # [rows, inputs]
+    found = torch.addmm(bias[:, None], weight, rows.T)  # [outputs, rows]
+    return found.T.contiguous().view(*x.shape[:-1], len(bias))
+
+
+@dataclass(frozen=True)
+class Ways:
+    """With how many rows a product is computed in which way.
+
+    Attributes:
+        packed: With up to so many rows by the packed weight.
+        turned: With more, but up to so many, turned around. With more than
+            either, by F.linear.
+    """
+
+    packed: float
+    turned: float
+
+
+ALWAYS_PACKED, ALWAYS_TURNED = Ways(math.inf, 0), Ways(0, math.inf)
+NEITHER = Ways(0, 0)
+
+
 class FastLinear(Linear):
     """A Linear that keeps a packed copy of its weight, made at first use.
 
     Attributes:
-        dtype: In which it computes; what it takes and gives is float32.
-        most_rows: For more rows than these it computes as Linear does.
+        dtype: In which the packed product is computed.
+        ways: With how many rows it is computed in which way.
     """
 
     dtype = torch.float32
-    most_rows = math.inf
+    ways = ALWAYS_PACKED
     packed: tuple[object, Tensor, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
-        if not self.packs(x):
-            return super().forward(x)
-        return self.then(NO_ACTIVATION, x)
+        if self.packs(x):
+            return self.then(NO_ACTIVATION, x)
+        if rows_of(x) <= self.ways.turned:
+            return turned_linear(x, self.weight, self.bias)
+        return super().forward(x)
 
     def packs(self, x: Tensor) -> bool:
-        """Whether `x` has few enough rows for the packed weight."""
-        return x.numel() <= self.most_rows * x.shape[-1]
+        """Whether `x` is multiplied by the packed weight."""
+        return rows_of(x) <= self.ways.packed
 
     def then(self, activation: tuple[str, str], x: Tensor) -> Tensor:
         """Map, then apply an activation, in one pass in `self.dtype`."""
@@ -105,6 +133,11 @@ class FastLinear(Linear):
     def __getstate__(self) -> dict:
         """Everything but the packed copy, for deepcopy and torch.save."""
         return self.__dict__ | {"packed": None}
+
+
+def rows_of(x: Tensor) -> int:
+    """How many vectors `[..., inputs]` has."""
+    return x.numel() // x.shape[-1]
 
 
 def state(tensor: Tensor) -> tuple[int, int | None, list[float]]:
@@ -289,27 +322,23 @@ def is_plain(layer: nn.Module) -> bool:
 
 
 # book/19-speed-and-memory.md: Choose by measuring
-def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
-    """Up to how many rows packed products in `dtype` are the fastest.
-
-    0 if they never are or if their numbers are off, infinity if they always
-    are.
-    """
+def fastest_ways(config: BertConfig, dtype: torch.dtype) -> Ways:
+    """How far packed products in `dtype` and turned ones are the fastest."""
     if not can_pack(dtype):
-        return 0
+        return NEITHER
     sizes = config.hidden_size, config.intermediate_size
     # As many parts as fill most caches, but no more than the model has.
     parts = 1 + 20_000_000 // (8 * math.prod(sizes))
     parts = min(parts, config.num_hidden_layers)
-    return measure_packing(*sizes, parts, dtype, torch.get_num_threads())
+    return measure_ways(*sizes, parts, dtype, torch.get_num_threads())
 
 
 @functools.cache
 @torch.inference_mode()
-def measure_packing(
+def measure_ways(
     hidden: int, inner: int, parts: int, dtype: torch.dtype, threads: int
-) -> float:
-    """Let feed-forward parts, packed in `dtype` and not, take turns."""
+) -> Ways:
+    """Let feed-forward parts that compute in these ways take turns."""
     config = BertConfig(
         hidden_size=hidden, intermediate_size=inner, num_attention_heads=1
     )
@@ -318,36 +347,48 @@ def measure_packing(
     for weight in plain.parameters():
         weight.normal_(std=hidden**-0.5, generator=generator)
     x = torch.randn(256, hidden, generator=generator)
-    packed = packed_copy(plain, dtype)
+    packed = fast_copy(plain, dtype, ALWAYS_PACKED)
     if not is_close(packed[0](x.to(dtype)), plain[0](x), inner):
-        return 0
-    ways = [(packed, x.to(dtype)), (plain, x)]
+        return NEITHER
+    racing = {
+        "packed": (packed, x.to(dtype)),
+        "turned": (fast_copy(plain, torch.float32, ALWAYS_TURNED), x),
+        "plain": (plain, x),
+    }
     if dtype is not torch.float32:  # it must beat float32 packed, too
-        ways.append((packed_copy(plain, torch.float32), x))
-    most, wanted = 0, 1.05  # a second copy of all weights must bring 5 percent
+        exact = fast_copy(plain, torch.float32, ALWAYS_PACKED)
+        racing["exact"] = (exact, x)
+    most_packed, most_turned, before = math.inf, 0, 0
     for rows in (16, 64, 256):
-        rounds = [
-            [seconds_of(way, x[:rows]) for way, x in ways]
-            for _ in range(2 + 64 // rows)
-        ]
-        # Other programs only ever make a call longer: the shortest counts.
-        shortest, *rivals = map(min, zip(*rounds, strict=True))
-        if min(rivals) < wanted * shortest:
-            return most
-        most, wanted = rows, 1.0
-    return math.inf
+        shortest = dict.fromkeys(racing, math.inf)
+        for _ in range(2 + 64 // rows):
+            for name, (way, given) in racing.items():
+                # Other programs only ever make a call longer.
+                taken = seconds_of(way, given[:rows])
+                shortest[name] = min(shortest[name], taken)
+        if not before:  # the price of a second copy of all weights
+            shortest["packed"] *= 1.05
+        fastest = min(shortest, key=shortest.__getitem__)
+        if fastest != "packed":
+            most_packed = min(most_packed, before)
+        if fastest == "turned":
+            most_turned = rows
+        before = rows
+    return Ways(most_packed, most_turned)
 
 
-def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
-    """Feed-forward parts with the same weights, which they pack in `dtype`."""
+def fast_copy(
+    plain: nn.Sequential, dtype: torch.dtype, ways: Ways
+) -> nn.Sequential:
+    """Feed-forward parts that compute in other ways; they share weights."""
     shared: dict = {id(weight): weight for weight in plain.parameters()}
-    packed = copy.deepcopy(plain, shared)
-    for module in packed.modules():
+    fast = copy.deepcopy(plain, shared)
+    for module in fast.modules():
         if isinstance(module, FeedForward):
             make_fast(module, FastFeedForward, dtype)
         elif isinstance(module, Linear):
-            make_fast(module, FastLinear, dtype)
-    return packed
+            make_fast(module, FastLinear, dtype, ways)
+    return fast
 
 
 def is_close(found: Tensor, expected: Tensor, terms: int) -> bool:
@@ -379,17 +420,17 @@ def make_fast(
     module: nn.Module,
     fast: type,
     dtype: torch.dtype,
-    most_rows: float = math.inf,
+    ways: Ways = ALWAYS_PACKED,
 ) -> None:
     """Give a module the methods of its fast class; its data stay."""
     module.__class__ = fast
-    vars(module).update(dtype=dtype, most_rows=most_rows)
+    vars(module).update(dtype=dtype, ways=ways)
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
-    """Pack all linear maps of the layers or heads where packing is a gain."""
+    """Let all linear maps of layers and heads compute in the fastest way."""
     trunk = next(m for m in model.modules() if isinstance(m, BertModel))
-    if most_packed_rows(model.config, dtype) < math.inf:
+    if fastest_ways(model.config, dtype).packed < math.inf:
         dtype = torch.float32
     if type(trunk) is FastBertModel:
         make_fast(trunk, FastBertModel, dtype)
@@ -398,10 +439,13 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
         # Not of a derived class: it may compute something else.
         if type(module) in (Linear, FastLinear):
             own = dtype if module in in_layers else torch.float32
-            most = most_packed_rows(model.config, own)
-            if most and module not in in_layers:
-                most = math.inf  # heads are mostly asked for a few rows
-            make_fast(module, FastLinear if most else Linear, own, most)
+            ways = fastest_ways(model.config, own)
+            if ways == NEITHER:
+                make_fast(module, Linear, own)
+            elif module in in_layers:
+                make_fast(module, FastLinear, own, ways)
+            else:  # mostly for few rows; logits of many are long to turn
+                make_fast(module, FastLinear, own, ALWAYS_PACKED)
 
 
 Model = TypeVar("Model", bound=PretrainedBert)
@@ -415,10 +459,10 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     the weights in place. Weights that are put in their place, as by
     `load_weights`, it does not see. Padding at the end of rows is not
     computed: what leaves a layer is 0 there, and outputs there mean
-    nothing. All weights are packed, at first use, if packed products are
-    measured to be faster, and in the layers they are used for as many rows
-    as they are. If a layer is of a derived class or has hooks, all layers
-    run as they are, padding included.
+    nothing. Products are computed in the way that is measured to be the
+    fastest for their number of rows; if one of them takes packed weights,
+    these are packed at first use. If a layer is of a derived class or has
+    hooks, all layers run as they are, padding included.
 
     Args:
         model: On the CPU, float32. It stays as it is.
