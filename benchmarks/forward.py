@@ -166,7 +166,7 @@ def compiled_and_frozen() -> Callable[[Tensor, Tensor], Tensor]:
     return run
 
 
-def peak_rates(ways: engine.Ways) -> dict[str, str]:
+def peak_rates(chosen: engine.Ways) -> dict[str, str]:
     """What each library reaches in one large product; and which one ran."""
     square, bias = torch.randn(2048, 2048), torch.zeros(2048)
     ways = {"F.linear": lambda: F.linear(square, square, bias)}
@@ -187,8 +187,8 @@ def peak_rates(ways: engine.Ways) -> dict[str, str]:
     }
     return rates | {
         "F.linear calls": "oneDNN" if onednn_runs() else "MKL",
-        "rows up to which optimize's are packed": str(ways.packed),
-        "rows up to which optimize's are turned": str(ways.turned),
+        "rows up to which optimize's are packed": str(chosen.packed),
+        "rows up to which optimize's are turned": str(chosen.turned),
     }
 
 
