@@ -24,13 +24,7 @@ from bert import (
     fill_mask,
 )
 from bert.attention import SelfAttention
-from bert.engine import (
-    ALWAYS_PACKED,
-    NEITHER,
-    FastLinear,
-    Ways,
-    optimize,
-)
+from bert.engine import FastLinear, optimize
 from bert.feed_forward import gelu_tanh_in_one_pass
 from bert.linear import Linear
 
@@ -46,11 +40,10 @@ def packed(request, monkeypatch: pytest.MonkeyPatch) -> bool:
     if request.param and not HAS_ONEDNN:
         pytest.skip("torch was built without oneDNN")
 
-    def fastest_ways(config: BertConfig, dtype: torch.dtype) -> Ways:
-        packs = request.param and engine.can_pack(dtype)
-        return ALWAYS_PACKED if packs else NEITHER
+    def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
+        return math.inf if request.param and engine.can_pack(dtype) else 0
 
-    monkeypatch.setattr(engine, "fastest_ways", fastest_ways)
+    monkeypatch.setattr(engine, "most_packed_rows", most_packed_rows)
     return request.param
 
 
@@ -425,9 +418,9 @@ def test_fill_mask_guesses_the_same(pocket: Path, packed):
 @pytest.fixture
 def measured_anew():
     """Forget what was measured, before a test and after it."""
-    engine.measure_ways.cache_clear()
+    engine.measure_packing.cache_clear()
     yield
-    engine.measure_ways.cache_clear()
+    engine.measure_packing.cache_clear()
 
 
 ODD_SIZES = BertConfig(
@@ -435,17 +428,14 @@ ODD_SIZES = BertConfig(
 )
 
 
-def way_of(module: nn.Module) -> str:
-    """In which way the parts that are timed compute."""
-    linear = next(m for m in module.modules() if isinstance(m, Linear))
-    if not isinstance(linear, FastLinear):
-        return "plain"
-    return "packed" if linear.ways == ALWAYS_PACKED else "turned"
+def is_packed(module: nn.Module) -> bool:
+    """Whether there is a FastLinear in it."""
+    return any(isinstance(part, FastLinear) for part in module.modules())
 
 
 def test_measuring_keeps_the_random_state(measured_anew):
     before = torch.get_rng_state()
-    engine.fastest_ways(ODD_SIZES, torch.float32)
+    engine.most_packed_rows(ODD_SIZES, torch.float32)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -457,91 +447,62 @@ def test_wrong_numbers_are_never_chosen(
         return torch.zeros(*x.shape[:-1], len(bias), dtype=x.dtype)
 
     monkeypatch.setattr(
-        engine,
-        "seconds_of",
-        lambda module, x: 2 - (way_of(module) == "packed"),
+        engine, "seconds_of", lambda module, x: 2 - is_packed(module)
     )
-    assert engine.fastest_ways(ODD_SIZES, torch.float32) == Ways(math.inf, 0)
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == math.inf
     monkeypatch.setattr(engine, "packed_linear", wrong)
-    engine.measure_ways.cache_clear()
-    assert engine.fastest_ways(ODD_SIZES, torch.float32) == NEITHER
+    engine.measure_packing.cache_clear()
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == 0
 
 
 @needs_onednn
 @pytest.mark.parametrize(
-    "packed, turned, ways",
-    [  # seconds with 16, 64 and 256 rows, where plain takes one
-        ([0.96, 0.5, 0.5], [2, 2, 2], Ways(0, 0)),  # not worth a second copy
-        ([0.94, 1.01, 0.5], [2, 2, 2], Ways(16, 0)),
-        ([0.94, 0.99, 1.01], [2, 2, 2], Ways(64, 0)),
-        ([0.94, 0.99, 0.99], [2, 2, 2], Ways(math.inf, 0)),
-        ([0.5, 0.5, 0.5], [0.4, 0.4, 0.4], Ways(0, 256)),
-        ([0.5, 0.5, 0.5], [0.6, 0.4, 0.6], Ways(16, 64)),
-        ([0.5, 2, 2], [0.4, 0.9, 1.1], Ways(0, 64)),
+    "seconds, most",
+    [
+        ({16: 0.96, 64: 0.5, 256: 0.5}, 0),  # not worth a second copy
+        ({16: 0.94, 64: 1.01, 256: 0.5}, 16),
+        ({16: 0.94, 64: 0.99, 256: 1.01}, 64),
+        ({16: 0.94, 64: 0.99, 256: 0.99}, math.inf),
     ],
 )
-def test_each_way_is_used_as_far_as_it_won(
-    monkeypatch: pytest.MonkeyPatch, measured_anew, packed, turned, ways
+def test_packs_up_to_the_rows_at_which_it_was_faster(
+    monkeypatch: pytest.MonkeyPatch, measured_anew, seconds: dict, most: float
 ):
-    seconds = {"packed": packed, "turned": turned, "plain": [1, 1, 1]}
-
     def seconds_of(module, x):
-        return seconds[way_of(module)][(16, 64, 256).index(len(x))]
+        return seconds[len(x)] if is_packed(module) else 1.0
 
     monkeypatch.setattr(engine, "seconds_of", seconds_of)
-    assert engine.fastest_ways(ODD_SIZES, torch.float32) == ways
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == most
 
 
 @needs_onednn
-@pytest.mark.parametrize(
-    "rows, way", [(4, "packed"), (5, "turned"), (6, "turned"), (7, "plain")]
-)
-def test_the_layers_compute_in_the_way_that_was_chosen(
-    small, monkeypatch: pytest.MonkeyPatch, rows: int, way: str
+@pytest.mark.parametrize("rows, packs", [(4, True), (5, False)])
+def test_the_layers_use_packed_weights_for_as_many_rows_as_chosen(
+    small, monkeypatch: pytest.MonkeyPatch, rows: int, packs: bool
 ):
-    used = {"packed": 0, "turned": 0, "plain": 0}
+    used = []
 
-    def counted(name: str, compute: Callable) -> Callable:
-        def count(*inputs):
-            used[name] += 1
-            return compute(*inputs)
+    def packed_linear(x, packed, bias, activation):
+        used.append(len(bias))
+        return real_one(x, packed, bias, activation)
 
-        return count
-
+    real_one = engine.packed_linear
+    monkeypatch.setattr(engine, "most_packed_rows", lambda *asked: 4)
+    monkeypatch.setattr(engine, "packed_linear", packed_linear)
     model = BertForMaskedLM.from_pretrained(small["published"])
     ids = torch.arange(5, 5 + rows)[None]
-    expected = model(ids).logits
-    monkeypatch.setattr(engine, "fastest_ways", lambda *asked: Ways(4, 6))
-    fast = optimize(model)
-    for name in ("packed", "turned"):
-        compute = counted(name, getattr(engine, f"{name}_linear"))
-        monkeypatch.setattr(engine, f"{name}_linear", compute)
-    monkeypatch.setattr(Linear, "forward", counted("plain", Linear.forward))
     with torch.inference_mode():
-        close(fast(ids).logits, expected)
+        close(optimize(model)(ids).logits, model(ids).logits)
+    in_layers = 6 * model.config.num_hidden_layers
     in_head = 2  # packed for any number of rows
-    wanted = {"packed": in_head, "turned": 0, "plain": 0}
-    wanted[way] += 6 * model.config.num_hidden_layers
-    assert used == wanted
-
-
-@pytest.mark.parametrize("shape", [(7,), (1, 1), (2, 3, 5), (0, 4)])
-def test_turned_around_equals_f_linear(shape: tuple):
-    generator = torch.Generator().manual_seed(3)
-    weight, bias = (
-        torch.randn(*size, generator=generator) for size in ((6, 9), (6,))
-    )
-    x = torch.randn(*shape, 9, generator=generator)
-    found = engine.turned_linear(x, weight, bias)
-    assert found.is_contiguous()
-    torch.testing.assert_close(found, F.linear(x, weight, bias))
+    assert len(used) == in_head + packs * in_layers
 
 
 def test_without_the_operations_nothing_is_packed(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(engine, "can_pack", lambda dtype: False)
-    assert engine.fastest_ways(ODD_SIZES, torch.float32) == NEITHER
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == 0
 
 
 @needs_onednn
@@ -590,26 +551,24 @@ def test_bfloat16_must_beat_packed_float32(
     most: float,
 ):
     def seconds(module, x):  # plain is the slowest
-        if way_of(module) != "packed":
+        if not is_packed(module):
             return 3.0
         return 1.0 if x.dtype is torch.float32 else in_half
 
     monkeypatch.setattr(engine, "seconds_of", seconds)
-    exact = engine.fastest_ways(ODD_SIZES, torch.float32)
-    assert exact.packed == math.inf
-    assert engine.fastest_ways(ODD_SIZES, torch.bfloat16).packed == most
+    assert engine.most_packed_rows(ODD_SIZES, torch.float32) == math.inf
+    assert engine.most_packed_rows(ODD_SIZES, torch.bfloat16) == most
 
 
-def test_bfloat16_must_win_with_any_number_of_rows(
-    small, monkeypatch: pytest.MonkeyPatch
-):
-    ways = {torch.float32: ALWAYS_PACKED, torch.bfloat16: Ways(64, 0)}
+@needs_onednn
+def test_bfloat16_must_win_at_all_rows(small, monkeypatch: pytest.MonkeyPatch):
+    most = {torch.float32: math.inf, torch.bfloat16: 64}
     monkeypatch.setattr(
-        engine, "fastest_ways", lambda config, dtype: ways[dtype]
+        engine, "most_packed_rows", lambda config, dtype: most[dtype]
     )
     model = BertModel.from_pretrained(small["published"])
     assert optimize(model, torch.bfloat16).dtype is torch.float32
-    ways[torch.bfloat16] = ALWAYS_PACKED
+    most[torch.bfloat16] = math.inf
     assert optimize(model, torch.bfloat16).dtype is torch.bfloat16
 
 

@@ -6,7 +6,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import torch
@@ -62,54 +61,27 @@ ACTIVATIONS: Mapping[Callable, tuple[str, str]] = {
 }
 
 
-def turned_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`F.linear`, asked for with the weight as the left factor."""
-    rows = x.flatten(0, -2)  # [rows, inputs]
-    found = torch.addmm(bias[:, None], weight, rows.T)  # [outputs, rows]
-    return found.T.contiguous().view(*x.shape[:-1], len(bias))
-
-
-@dataclass(frozen=True)
-class Ways:
-    """With how many rows a product is computed in which way.
-
-    Attributes:
-        packed: With up to so many rows by the packed weight.
-        turned: With more, but up to so many, turned around. With more than
-            either, by F.linear.
-    """
-
-    packed: float
-    turned: float
-
-
-ALWAYS_PACKED, ALWAYS_TURNED = Ways(math.inf, 0), Ways(0, math.inf)
-NEITHER = Ways(0, 0)
-
-
 class FastLinear(Linear):
     """A Linear that keeps a packed copy of its weight, made at first use.
 
     Attributes:
-        dtype: In which the packed product is computed.
-        ways: With how many rows it is computed in which way.
+        dtype: In which it computes; what it takes and gives is float32.
+        most_rows: For more rows than these it computes as Linear does.
     """
 
     dtype = torch.float32
-    ways = ALWAYS_PACKED
+    most_rows = math.inf
     packed: tuple[object, Tensor, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
-        if self.packs(x):
-            return self.then(NO_ACTIVATION, x)
-        if rows_of(x) <= self.ways.turned:
-            return turned_linear(x, self.weight, self.bias)
-        return super().forward(x)
+        if not self.packs(x):
+            return super().forward(x)
+        return self.then(NO_ACTIVATION, x)
 
     def packs(self, x: Tensor) -> bool:
-        """Whether `x` is multiplied by the packed weight."""
-        return rows_of(x) <= self.ways.packed
+        """Whether `x` has few enough rows for the packed weight."""
+        return x.numel() <= self.most_rows * x.shape[-1]
 
     def then(self, activation: tuple[str, str], x: Tensor) -> Tensor:
         """Map, then apply an activation, in one pass in `self.dtype`."""
@@ -133,11 +105,6 @@ class FastLinear(Linear):
     def __getstate__(self) -> dict:
         """Everything but the packed copy, for deepcopy and torch.save."""
         return self.__dict__ | {"packed": None}
-
-
-def rows_of(x: Tensor) -> int:
-    """How many vectors `[..., inputs]` has."""
-    return x.numel() // x.shape[-1]
 
 
 def state(tensor: Tensor) -> tuple[int, int | None, list[float]]:
@@ -322,23 +289,27 @@ def is_plain(layer: nn.Module) -> bool:
 
 
 # book/19-speed-and-memory.md: Choose by measuring
-def fastest_ways(config: BertConfig, dtype: torch.dtype) -> Ways:
-    """How far packed products in `dtype` and turned ones are the fastest."""
+def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
+    """Up to how many rows packed products in `dtype` are the fastest.
+
+    0 if they never are or if their numbers are off, infinity if they always
+    are.
+    """
     if not can_pack(dtype):
-        return NEITHER
+        return 0
     sizes = config.hidden_size, config.intermediate_size
     # As many parts as fill most caches, but no more than the model has.
     parts = 1 + 20_000_000 // (8 * math.prod(sizes))
     parts = min(parts, config.num_hidden_layers)
-    return measure_ways(*sizes, parts, dtype, torch.get_num_threads())
+    return measure_packing(*sizes, parts, dtype, torch.get_num_threads())
 
 
 @functools.cache
 @torch.inference_mode()
-def measure_ways(
+def measure_packing(
     hidden: int, inner: int, parts: int, dtype: torch.dtype, threads: int
-) -> Ways:
-    """Let feed-forward parts that compute in these ways take turns."""
+) -> float:
+    """Let feed-forward parts, packed in `dtype` and not, take turns."""
     config = BertConfig(
         hidden_size=hidden, intermediate_size=inner, num_attention_heads=1
     )
@@ -347,48 +318,36 @@ def measure_ways(
     for weight in plain.parameters():
         weight.normal_(std=hidden**-0.5, generator=generator)
     x = torch.randn(256, hidden, generator=generator)
-    packed = fast_copy(plain, dtype, ALWAYS_PACKED)
+    packed = packed_copy(plain, dtype)
     if not is_close(packed[0](x.to(dtype)), plain[0](x), inner):
-        return NEITHER
-    racing = {
-        "packed": (packed, x.to(dtype)),
-        "turned": (fast_copy(plain, torch.float32, ALWAYS_TURNED), x),
-        "plain": (plain, x),
-    }
+        return 0
+    ways = [(packed, x.to(dtype)), (plain, x)]
     if dtype is not torch.float32:  # it must beat float32 packed, too
-        exact = fast_copy(plain, torch.float32, ALWAYS_PACKED)
-        racing["exact"] = (exact, x)
-    most_packed, most_turned, before = math.inf, 0, 0
+        ways.append((packed_copy(plain, torch.float32), x))
+    most, wanted = 0, 1.05  # a second copy of all weights must bring 5 percent
     for rows in (16, 64, 256):
-        shortest = dict.fromkeys(racing, math.inf)
-        for _ in range(2 + 64 // rows):
-            for name, (way, given) in racing.items():
-                # Other programs only ever make a call longer.
-                taken = seconds_of(way, given[:rows])
-                shortest[name] = min(shortest[name], taken)
-        if not before:  # the price of a second copy of all weights
-            shortest["packed"] *= 1.05
-        fastest = min(shortest, key=shortest.__getitem__)
-        if fastest != "packed":
-            most_packed = min(most_packed, before)
-        if fastest == "turned":
-            most_turned = rows
-        before = rows
-    return Ways(most_packed, most_turned)
+        rounds = [
+            [seconds_of(way, x[:rows]) for way, x in ways]
+            for _ in range(2 + 64 // rows)
+        ]
+        # Other programs only ever make a call longer: the shortest counts.
+        shortest, *rivals = map(min, zip(*rounds, strict=True))
+        if min(rivals) < wanted * shortest:
+            return most
+        most, wanted = rows, 1.0
+    return math.inf
 
 
-def fast_copy(
-    plain: nn.Sequential, dtype: torch.dtype, ways: Ways
-) -> nn.Sequential:
-    """Feed-forward parts that compute in other ways; they share weights."""
+def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
+    """Feed-forward parts with the same weights, which they pack in `dtype`."""
     shared: dict = {id(weight): weight for weight in plain.parameters()}
-    fast = copy.deepcopy(plain, shared)
-    for module in fast.modules():
+    packed = copy.deepcopy(plain, shared)
+    for module in packed.modules():
         if isinstance(module, FeedForward):
             make_fast(module, FastFeedForward, dtype)
         elif isinstance(module, Linear):
-            make_fast(module, FastLinear, dtype, ways)
-    return fast
+            make_fast(module, FastLinear, dtype)
+    return packed
 
 
 def is_close(found: Tensor, expected: Tensor, terms: int) -> bool:
@@ -420,17 +379,17 @@ def make_fast(
     module: nn.Module,
     fast: type,
     dtype: torch.dtype,
-    ways: Ways = ALWAYS_PACKED,
+    most_rows: float = math.inf,
 ) -> None:
     """Give a module the methods of its fast class; its data stay."""
     module.__class__ = fast
-    vars(module).update(dtype=dtype, ways=ways)
+    vars(module).update(dtype=dtype, most_rows=most_rows)
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
-    """Let all linear maps of layers and heads compute in the fastest way."""
+    """Pack all linear maps of the layers or heads where packing is a gain."""
     trunk = next(m for m in model.modules() if isinstance(m, BertModel))
-    if fastest_ways(model.config, dtype).packed < math.inf:
+    if most_packed_rows(model.config, dtype) < math.inf:
         dtype = torch.float32
     if type(trunk) is FastBertModel:
         make_fast(trunk, FastBertModel, dtype)
@@ -439,13 +398,10 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
         # Not of a derived class: it may compute something else.
         if type(module) in (Linear, FastLinear):
             own = dtype if module in in_layers else torch.float32
-            ways = fastest_ways(model.config, own)
-            if ways == NEITHER:
-                make_fast(module, Linear, own)
-            elif module in in_layers:
-                make_fast(module, FastLinear, own, ways)
-            else:  # mostly for few rows; logits of many are long to turn
-                make_fast(module, FastLinear, own, ALWAYS_PACKED)
+            most = most_packed_rows(model.config, own)
+            if most and module not in in_layers:
+                most = math.inf  # heads are mostly asked for a few rows
+            make_fast(module, FastLinear if most else Linear, own, most)
 
 
 Model = TypeVar("Model", bound=PretrainedBert)
@@ -459,10 +415,10 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     the weights in place. Weights that are put in their place, as by
     `load_weights`, it does not see. Padding at the end of rows is not
     computed: what leaves a layer is 0 there, and outputs there mean
-    nothing. Products are computed in the way that is measured to be the
-    fastest for their number of rows; if one of them takes packed weights,
-    these are packed at first use. If a layer is of a derived class or has
-    hooks, all layers run as they are, padding included.
+    nothing. All weights are packed, at first use, if packed products are
+    measured to be faster, and in the layers they are used for as many rows
+    as they are. If a layer is of a derived class or has hooks, all layers
+    run as they are, padding included.
 
     Args:
         model: On the CPU, float32. It stays as it is.
