@@ -28,7 +28,7 @@ SHOWN = {
         "bert, optimize",
     ),
     "Sentence vectors of the same sentences": (
-        "vectors of these sentences, in bfloat16",
+        "vectors of these sentences, bfloat16 asked for",
         "bert, optimize, bfloat16",
     ),
     "Import and load at bert-base's size, whole process": (
@@ -146,7 +146,7 @@ def ratios(table: dict | None, name: str) -> str:
     if not rivals:
         return found
     best = max(rivals, key=lambda row: row["ratio"])
-    return f"{found}, {best['name']} {best['ratio']:.2f}"
+    return f"{found}; {best['ratio']:.2f} {best['name']}"
 
 
 def machine_lines(stored: dict) -> list[str]:

@@ -332,8 +332,8 @@ def test_the_readme_shows_each_machine_beside_its_fastest_rival(tmp_path):
     assert lines_of(results) == [
         "| what | against | AMD EPYC, AVX512 | Intel Xeon, AVX512 |",
         "|---|---|---|---|",
-        "| logits | transformers, sdpa | **2.26**, ONNX Runtime 2.82 | "
-        "**2.26**, ONNX Runtime 2.00 |",
+        "| logits | transformers, sdpa | **2.26**; 2.82 ONNX Runtime | "
+        "**2.26**; 2.00 ONNX Runtime |",
         "",
         "- AMD EPYC (AVX512), 2 cores, 1 threads; torch 2.0; measured on "
         "2026-11-30, while other work kept 0.10 to 0.10 cores busy.",
@@ -346,7 +346,7 @@ def test_the_readme_shows_each_machine_beside_its_fastest_rival(tmp_path):
 
 def test_the_first_contender_is_a_rival_too():
     (row,) = lines_of({"A": results_of("A", rival=0.8)})[2:3]
-    assert row.endswith("| **2.26**, transformers, sdpa 1.00 |")
+    assert row.endswith("| **2.26**; 1.00 transformers, sdpa |")
 
 
 def test_a_row_may_lack_a_rate_or_a_machine():
@@ -354,7 +354,7 @@ def test_a_row_may_lack_a_rate_or_a_machine():
     del first["forward"]["tables"][0]["rows"][3]["ratio"]
     second["forward"]["tables"][0]["title"] = "Forward, 2 x 16 tokens"
     (row,) = lines_of({"A": first, "B": second})[2:3]
-    assert row.endswith("| differs, ONNX Runtime 1.50 | not measured |")
+    assert row.endswith("| differs; 1.50 ONNX Runtime | not measured |")
 
 
 def test_a_table_that_nobody_measured_or_against_another_is_refused():

@@ -475,6 +475,29 @@ def test_packs_up_to_the_rows_at_which_it_was_faster(
     assert engine.most_packed_rows(ODD_SIZES, torch.float32) == most
 
 
+@pytest.mark.parametrize(
+    "dtype, off, is_close",
+    [
+        (torch.float32, 15, True),  # 8, and the root of 64 terms
+        (torch.float32, 17, False),
+        (torch.bfloat16, 8, True),
+        (torch.bfloat16, 9, False),
+    ],
+)
+def test_close_is_a_few_roundings(dtype, off, is_close):
+    expected = torch.ones(3)
+    found = (expected + off * torch.finfo(dtype).eps).to(dtype)
+    assert engine.is_close(found, expected, terms=64) == is_close
+    assert not engine.is_close(found * math.nan, expected, terms=64)
+
+
+@pytest.mark.parametrize("most, packs", [(5, False), (6, True)])
+def test_rows_are_counted_over_all_axes_but_the_last(most, packs):
+    linear = FastLinear(4, 7)
+    linear.most_rows = most
+    assert linear.packs(torch.zeros(2, 3, 4)) == packs
+
+
 @needs_onednn
 @pytest.mark.parametrize("rows, packs", [(4, True), (5, False)])
 def test_the_layers_use_packed_weights_for_as_many_rows_as_chosen(

@@ -292,26 +292,36 @@ def is_plain(layer: nn.Module) -> bool:
 def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
     """Up to how many rows packed products in `dtype` are the fastest.
 
-    0 if they never are or if their numbers are off, infinity if they always
-    are.
+    0 if they lose with the fewest rows or if their numbers are off, infinity
+    if they win each time that is measured.
     """
     if not can_pack(dtype):
         return 0
     sizes = config.hidden_size, config.intermediate_size
-    # As many parts as fill most caches, but no more than the model has.
+    # Together the ways fill many a cache; no more parts than the model has.
     parts = 1 + 20_000_000 // (8 * math.prod(sizes))
     parts = min(parts, config.num_hidden_layers)
-    return measure_packing(*sizes, parts, dtype, torch.get_num_threads())
+    return measure_packing(
+        *sizes, config.hidden_act, parts, dtype, torch.get_num_threads()
+    )
 
 
 @functools.cache
 @torch.inference_mode()
 def measure_packing(
-    hidden: int, inner: int, parts: int, dtype: torch.dtype, threads: int
+    hidden: int,
+    inner: int,
+    activation: str,
+    parts: int,
+    dtype: torch.dtype,
+    threads: int,
 ) -> float:
-    """Let feed-forward parts, packed in `dtype` and not, take turns."""
+    """Up to how many rows packed feed-forward parts win, in turns."""
     config = BertConfig(
-        hidden_size=hidden, intermediate_size=inner, num_attention_heads=1
+        hidden_size=hidden,
+        intermediate_size=inner,
+        hidden_act=activation,
+        num_attention_heads=1,
     )
     generator = torch.Generator().manual_seed(0)
     plain = nn.Sequential(*(FeedForward(config) for _ in range(parts)))
@@ -328,7 +338,7 @@ def measure_packing(
     for rows in (16, 64, 256):
         rounds = [
             [seconds_of(way, x[:rows]) for way, x in ways]
-            for _ in range(2 + 64 // rows)
+            for _ in range(3 + 128 // rows)
         ]
         # Other programs only ever make a call longer: the shortest counts.
         shortest, *rivals = map(min, zip(*rounds, strict=True))
@@ -351,7 +361,7 @@ def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
 
 
 def is_close(found: Tensor, expected: Tensor, terms: int) -> bool:
-    """Whether sums of so many terms are off by roundings only."""
+    """Whether what was found, sums of so many terms, is off by roundings."""
     # A few roundings to the dtype of what was found, and in float32 one for
     # each term. They cancel like the steps of a random walk: the root is left.
     roundings = 8 * torch.finfo(found.dtype).eps
@@ -400,7 +410,7 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
             own = dtype if module in in_layers else torch.float32
             most = most_packed_rows(model.config, own)
             if most and module not in in_layers:
-                most = math.inf  # heads are mostly asked for a few rows
+                most = math.inf  # what was measured says nothing of heads
             make_fast(module, FastLinear if most else Linear, own, most)
 
 
@@ -415,10 +425,10 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     the weights in place. Weights that are put in their place, as by
     `load_weights`, it does not see. Padding at the end of rows is not
     computed: what leaves a layer is 0 there, and outputs there mean
-    nothing. All weights are packed, at first use, if packed products are
-    measured to be faster, and in the layers they are used for as many rows
-    as they are. If a layer is of a derived class or has hooks, all layers
-    run as they are, padding included.
+    nothing. If packed products are measured to be faster, the weights are
+    packed, each when it is first used so. In the layers that is up to the
+    number of rows for which they were faster. If a layer is of a derived
+    class or has hooks, all layers run as they are, padding included.
 
     Args:
         model: On the CPU, float32. It stays as it is.
