@@ -1,7 +1,7 @@
 """Checkpoints that others published, when they are at hand.
 
 Set BERT_BASE to a folder of google-bert/bert-base-uncased to run the tests
-of its published numbers, and BERT_TRUNK to a folder of any BERT (for
+of its published numbers, and BERT_CHECKPOINT to a folder of any BERT (for
 instance sentence-transformers/all-MiniLM-L6-v2) to compare that one with
 transformers instead of pocket-bert.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 
 from bert import BertForMaskedLM, BertModel, BertTokenizer, optimize
+from bookkit import checkpoint_path, referee
 
 HERE = Path(__file__).parent / "reference" / "bert-base-uncased.json"
 REFERENCE = json.loads(HERE.read_text("utf-8"))
@@ -84,24 +84,20 @@ def test_the_published_slice_of_the_trunk_is_met():
     assert error < published["tolerance"]
 
 
-@pytest.mark.parametrize("way", [lambda model: model, optimize])
-def test_a_trunk_gives_transformers_numbers(way, pocket):
-    folder = os.environ.get("BERT_TRUNK") or pocket
-    tokenizer = BertTokenizer.from_pretrained(folder)
+@pytest.mark.parametrize(
+    "way", [lambda model: model, optimize], ids=["plain", "optimized"]
+)
+def test_a_trunk_gives_transformers_numbers(way):
+    tokenizer = BertTokenizer.from_pretrained(checkpoint_path())
     texts = [ROME["text"], "Zoë's naïve café — 東京!", "a " * 100]
     options = {"padding": True, "return_tensors": "pt"}
     batch = tokenizer(texts, **options)
-    theirs = transformers.BertTokenizer.from_pretrained(folder)
-    assert torch.equal(
-        batch["input_ids"], theirs(texts, **options)["input_ids"]
-    )
-    model = way(BertModel.from_pretrained(folder))
-    referee = transformers.BertModel.from_pretrained(
-        folder, dtype=torch.float32
-    ).eval()
+    theirs = referee("tokenizer")(texts, **options)
+    assert torch.equal(batch["input_ids"], theirs["input_ids"])
+    model = way(BertModel.from_pretrained(checkpoint_path()))
     with torch.inference_mode():
         found = model(**batch).last_hidden_state
-        expected = referee(**batch).last_hidden_state
+        expected = referee().bert(**batch).last_hidden_state
     real = batch["attention_mask"] == 1
     error = (found - expected)[real].abs().max()
     assert error <= 60 * torch.finfo(torch.float32).eps * expected.abs().max()

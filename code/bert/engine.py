@@ -65,7 +65,7 @@ class FastLinear(Linear):
     """A Linear that keeps a packed copy of its weight, made at first use.
 
     Attributes:
-        dtype: In which it computes; what it takes and gives is float32.
+        dtype: In which it computes; it gives back the dtype that it takes.
         most_rows: For more rows than these it computes as Linear does.
     """
 
@@ -297,32 +297,19 @@ def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
     """
     if not can_pack(dtype):
         return 0
-    sizes = config.hidden_size, config.intermediate_size
-    # Together the ways fill many a cache; no more parts than the model has.
-    parts = 1 + 20_000_000 // (8 * math.prod(sizes))
-    parts = min(parts, config.num_hidden_layers)
-    return measure_packing(
-        *sizes, config.hidden_act, parts, dtype, torch.get_num_threads()
-    )
+    return measure_packing(config, dtype, torch.get_num_threads())
 
 
 @functools.cache
 @torch.inference_mode()
 def measure_packing(
-    hidden: int,
-    inner: int,
-    activation: str,
-    parts: int,
-    dtype: torch.dtype,
-    threads: int,
+    config: BertConfig, dtype: torch.dtype, threads: int
 ) -> float:
     """Up to how many rows packed feed-forward parts win, in turns."""
-    config = BertConfig(
-        hidden_size=hidden,
-        intermediate_size=inner,
-        hidden_act=activation,
-        num_attention_heads=1,
-    )
+    hidden, inner = config.hidden_size, config.intermediate_size
+    # So many that a weight has left most caches when its turn comes again.
+    parts = 1 + 20_000_000 // (8 * hidden * inner)
+    parts = min(parts, config.num_hidden_layers)
     generator = torch.Generator().manual_seed(0)
     plain = nn.Sequential(*(FeedForward(config) for _ in range(parts)))
     for weight in plain.parameters():
@@ -334,7 +321,7 @@ def measure_packing(
     ways = [(packed, x.to(dtype)), (plain, x)]
     if dtype is not torch.float32:  # it must beat float32 packed, too
         ways.append((packed_copy(plain, torch.float32), x))
-    most, wanted = 0, 1.05  # a second copy of all weights must bring 5 percent
+    most, margin = 0, 1.05  # a second copy of all weights must bring 5 percent
     for rows in (16, 64, 256):
         rounds = [
             [seconds_of(way, x[:rows]) for way, x in ways]
@@ -342,9 +329,9 @@ def measure_packing(
         ]
         # Other programs only ever make a call longer: the shortest counts.
         shortest, *rivals = map(min, zip(*rounds, strict=True))
-        if min(rivals) < wanted * shortest:
+        if min(rivals) < margin * shortest:
             return most
-        most, wanted = rows, 1.0
+        most, margin = rows, 1.0
     return math.inf
 
 
@@ -354,9 +341,9 @@ def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
     packed = copy.deepcopy(plain, shared)
     for module in packed.modules():
         if isinstance(module, FeedForward):
-            make_fast(module, FastFeedForward, dtype)
+            make_fast(module, FastFeedForward)
         elif isinstance(module, Linear):
-            make_fast(module, FastLinear, dtype)
+            make_fast(module, FastLinear, dtype=dtype)
     return packed
 
 
@@ -385,15 +372,14 @@ FAST: dict[type, type] = {
 }
 
 
-def make_fast(
-    module: nn.Module,
-    fast: type,
-    dtype: torch.dtype,
-    most_rows: float = math.inf,
-) -> None:
-    """Give a module the methods of its fast class; its data stay."""
+def make_fast(module: nn.Module, fast: type, **settings: object) -> None:
+    """Give a module the methods of its fast class; its data stay.
+
+    Args:
+        settings: Attributes of the fast class that shall not be its own.
+    """
     module.__class__ = fast
-    vars(module).update(dtype=dtype, most_rows=most_rows)
+    vars(module).update(settings)
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
@@ -402,7 +388,7 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
     if most_packed_rows(model.config, dtype) < math.inf:
         dtype = torch.float32
     if type(trunk) is FastBertModel:
-        make_fast(trunk, FastBertModel, dtype)
+        make_fast(trunk, FastBertModel, dtype=dtype)
     in_layers = set(trunk.layers.modules())
     for module in model.modules():
         # Not of a derived class: it may compute something else.
@@ -411,7 +397,8 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
             most = most_packed_rows(model.config, own)
             if most and module not in in_layers:
                 most = math.inf  # what was measured says nothing of heads
-            make_fast(module, FastLinear if most else Linear, own, most)
+            kind = FastLinear if most else Linear
+            make_fast(module, kind, dtype=own, most_rows=most)
 
 
 Model = TypeVar("Model", bound=PretrainedBert)
@@ -449,7 +436,7 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     fast = copy.deepcopy(model, shared).eval()
     for module in fast.modules():
         if type(module) in FAST:
-            make_fast(module, FAST[type(module)], torch.float32)
+            make_fast(module, FAST[type(module)])
     choose_linear_maps(fast, dtype)
     return fast
 
