@@ -459,7 +459,9 @@ def test_wrong_numbers_are_never_chosen(
 @pytest.mark.parametrize(
     "seconds, most",
     [
-        ({16: 0.96, 64: 0.5, 256: 0.5}, 0),  # not worth a second copy
+        ({16: 0.96, 64: 0.96, 256: 0.96}, 0),  # not worth a second copy
+        ({16: 1.01, 64: 0.5, 256: 0.5}, 0),
+        ({16: 0.99, 64: 0.94, 256: 1.01}, 64),
         ({16: 0.94, 64: 1.01, 256: 0.5}, 16),
         ({16: 0.94, 64: 0.99, 256: 1.01}, 64),
         ({16: 0.94, 64: 0.99, 256: 0.99}, math.inf),

@@ -292,7 +292,7 @@ def is_plain(layer: nn.Module) -> bool:
 def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
     """Up to how many rows packed products in `dtype` are the fastest.
 
-    0 if they lose with the fewest rows or if their numbers are off, infinity
+    0 if they lose with the fewest rows, gain too little or are off, infinity
     if they win each time that is measured.
     """
     if not can_pack(dtype):
@@ -321,7 +321,7 @@ def measure_packing(
     ways = [(packed, x.to(dtype)), (plain, x)]
     if dtype is not torch.float32:  # it must beat float32 packed, too
         ways.append((packed_copy(plain, torch.float32), x))
-    most, margin = 0, 1.05  # a second copy of all weights must bring 5 percent
+    most, best = 0.0, 1.0
     for rows in (16, 64, 256):
         rounds = [
             [seconds_of(way, x[:rows]) for way, x in ways]
@@ -329,10 +329,13 @@ def measure_packing(
         ]
         # Other programs only ever make a call longer: the shortest counts.
         shortest, *rivals = map(min, zip(*rounds, strict=True))
-        if min(rivals) < margin * shortest:
-            return most
-        most, margin = rows, 1.0
-    return math.inf
+        gain = min(rivals) / shortest
+        if gain < 1:
+            break
+        most, best = rows, max(best, gain)
+    else:
+        most = math.inf
+    return most if best >= 1.05 else 0  # a second copy of all weights costs
 
 
 def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
