@@ -32,7 +32,7 @@ def join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(start_dim=2)  # [batch, seq, hidden]
 
 
-# book/08-all-heads.md: All heads in four lines
+# book/08-all-heads.md: All heads in the same steps
 def attention_weights(
     query: Tensor, key: Tensor, mask: Tensor | None = None
 ) -> Tensor:
@@ -80,7 +80,8 @@ class SelfAttention(nn.Module):
 
         Args:
             hidden: `[batch, seq, hidden]` float.
-            mask: `[batch, 1, 1, seq]` float, added to the scores, or None.
+            mask: Float, added to the scores, which are
+                `[batch, heads, seq, seq]`; None adds nothing.
             keep_weights: Whether to return the attention weights.
 
         Returns:

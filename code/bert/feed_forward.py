@@ -32,7 +32,7 @@ def gelu_tanh_in_one_pass(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-# By the name in config.json; torch's one call where it has one.
+# By the name in config.json.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": gelu_tanh_in_one_pass,
