@@ -71,7 +71,7 @@ class FastLinear(Linear):
 
     dtype = torch.float32
     most_rows = math.inf
-    packed: tuple[object, Tensor, Tensor, Tensor] | None = None
+    packed: tuple[object, object, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
@@ -89,7 +89,7 @@ class FastLinear(Linear):
         found = packed_linear(x.to(self.dtype), packed, bias, activation)
         return found.to(x.dtype)
 
-    def up_to_date(self) -> tuple[object, Tensor, Tensor, Tensor]:
+    def up_to_date(self) -> tuple[object, object, Tensor, Tensor]:
         """The packed weight and the bias, packed anew if either changed.
 
         Before them: what they were made from, kept so that no other tensor
@@ -97,9 +97,10 @@ class FastLinear(Linear):
         """
         now = state(self.weight), state(self.bias), self.dtype
         if self.packed is None or self.packed[0] != now:
-            kept = self.weight.detach()
-            bias = self.bias.detach().to(self.dtype, copy=True)
-            self.packed = now, kept, pack(kept.to(self.dtype)), bias
+            weight, bias = self.weight.detach(), self.bias.detach()
+            packed = pack(weight.to(self.dtype))
+            copied = bias.to(self.dtype, copy=True)
+            self.packed = now, (weight, bias), packed, copied
         return self.packed
 
     def __getstate__(self) -> dict:
@@ -300,6 +301,9 @@ def most_packed_rows(config: BertConfig, dtype: torch.dtype) -> float:
     return measure_packing(config, dtype, torch.get_num_threads())
 
 
+ROWS_TRIED = 16, 64, 256
+
+
 @functools.cache
 @torch.inference_mode()
 def measure_packing(
@@ -307,14 +311,14 @@ def measure_packing(
 ) -> float:
     """Up to how many rows packed feed-forward parts win, in turns."""
     hidden, inner = config.hidden_size, config.intermediate_size
-    # So many that a weight has left most caches when its turn comes again.
+    # So many that a weight has left the small caches when its turn comes.
     parts = 1 + 20_000_000 // (8 * hidden * inner)
     parts = min(parts, config.num_hidden_layers)
     generator = torch.Generator().manual_seed(0)
     plain = nn.Sequential(*(FeedForward(config) for _ in range(parts)))
     for weight in plain.parameters():
         weight.normal_(std=hidden**-0.5, generator=generator)
-    x = torch.randn(256, hidden, generator=generator)
+    x = torch.randn(max(ROWS_TRIED), hidden, generator=generator)
     packed = packed_copy(plain, dtype)
     if not is_close(packed[0](x.to(dtype)), plain[0](x), inner):
         return 0
@@ -322,7 +326,7 @@ def measure_packing(
     if dtype is not torch.float32:  # it must beat float32 packed, too
         ways.append((packed_copy(plain, torch.float32), x))
     most, best = 0.0, 1.0
-    for rows in (16, 64, 256):
+    for rows in ROWS_TRIED:
         rounds = [
             [seconds_of(way, x[:rows]) for way, x in ways]
             for _ in range(3 + 128 // rows)
@@ -344,9 +348,9 @@ def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
     packed = copy.deepcopy(plain, shared)
     for module in packed.modules():
         if isinstance(module, FeedForward):
-            make_fast(module, FastFeedForward)
+            change_class(module, FastFeedForward)
         elif isinstance(module, Linear):
-            make_fast(module, FastLinear, dtype=dtype)
+            change_class(module, FastLinear, dtype=dtype)
     return packed
 
 
@@ -375,23 +379,23 @@ FAST: dict[type, type] = {
 }
 
 
-def make_fast(module: nn.Module, fast: type, **settings: object) -> None:
-    """Give a module the methods of its fast class; its data stay.
+def change_class(module: nn.Module, new: type, **settings: object) -> None:
+    """Give a module the methods of another class; its data stay.
 
     Args:
-        settings: Attributes of the fast class that shall not be its own.
+        settings: What this module has in place of the class's defaults.
     """
-    module.__class__ = fast
+    module.__class__ = new
     vars(module).update(settings)
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
-    """Pack all linear maps of the layers or heads where packing is a gain."""
+    """Pack the layers' maps for the rows measured; the heads' for any."""
     trunk = next(m for m in model.modules() if isinstance(m, BertModel))
     if most_packed_rows(model.config, dtype) < math.inf:
         dtype = torch.float32
     if type(trunk) is FastBertModel:
-        make_fast(trunk, FastBertModel, dtype=dtype)
+        change_class(trunk, FastBertModel, dtype=dtype)
     in_layers = set(trunk.layers.modules())
     for module in model.modules():
         # Not of a derived class: it may compute something else.
@@ -399,9 +403,9 @@ def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
             own = dtype if module in in_layers else torch.float32
             most = most_packed_rows(model.config, own)
             if most and module not in in_layers:
-                most = math.inf  # what was measured says nothing of heads
+                most = math.inf  # heads were not measured
             kind = FastLinear if most else Linear
-            make_fast(module, kind, dtype=own, most_rows=most)
+            change_class(module, kind, dtype=own, most_rows=most)
 
 
 Model = TypeVar("Model", bound=PretrainedBert)
@@ -439,7 +443,7 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     fast = copy.deepcopy(model, shared).eval()
     for module in fast.modules():
         if type(module) in FAST:
-            make_fast(module, FAST[type(module)])
+            change_class(module, FAST[type(module)])
     choose_linear_maps(fast, dtype)
     return fast
 

@@ -100,7 +100,7 @@ class BertTokenizerFast(BertTokenizer):
         return separate(text, PUNCTUATION)
 
     def chunk_ids(self, chunk: str) -> tuple[int, ...]:
-        """The ids of a chunk that has no white space and no special token."""
+        """The ids of a chunk, or of any text without a special token."""
         text = chunk.translate(self.characters)
         words = self.words(chunk) if NOT_ALONE in text else text.split()
         if len(words) > 8:
