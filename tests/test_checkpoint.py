@@ -11,7 +11,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import BertForPreTraining as TheirBert
 
-from bert import BertForMaskedLM, BertForPreTraining, BertModel
+from bert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertModel,
+)
 from bert.checkpoint import (
     RENAMES,
     load_weights,
@@ -179,6 +184,19 @@ def test_tied_means_one_tensor_and_untied_two(tmp_path):
     assert not torch.equal(
         model.masked_words.decoder.weight, model.bert.embeddings.word.weight
     )
+
+
+@pytest.mark.parametrize("layout", ["published", "decoder_copies", "untied"])
+def test_weights_that_are_loaded_alone_keep_what_is_tied(tmp_path, layout):
+    write_checkpoint(tmp_path, SMALL, layout)
+    config = BertConfig.from_pretrained(tmp_path)
+    model = BertForMaskedLM(config, initialize=False)
+    load_weights(model, tmp_path)
+    decoder = model.masked_words.decoder.weight
+    word = model.bert.embeddings.word.weight
+    assert (decoder is word) == (layout != "untied")
+    opened = BertForMaskedLM.from_pretrained(tmp_path)
+    assert torch.equal(decoder, opened.masked_words.decoder.weight)
 
 
 # Saving

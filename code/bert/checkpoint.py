@@ -82,7 +82,8 @@ def read_tensors(name: str | os.PathLike) -> dict[str, Tensor]:
 
 # book/04-opening-the-file.md: The names
 # The checkpoint's names on the left, the attributes of our modules on the
-# right; {n} stands for the number of a layer.
+# right; {n} stands for the number of a layer. The first line that fits
+# counts, so a name stands above a shorter one that it begins with.
 RENAMES = {
     "bert.embeddings.word_embeddings": "bert.embeddings.word",
     "bert.embeddings.position_embeddings": "bert.embeddings.position",
@@ -169,9 +170,14 @@ def load_weights(model: nn.Module, name: str | os.PathLike) -> list[str]:
             check_copy(model, stored, tensor, found[place])
             unused.append(stored)
         else:
-            found[place] = tensor.to(torch.float32)
+            found[place] = nn.Parameter(tensor.to(torch.float32))
     refuse_missing(model, name, set(first_name.values()) - found.keys())
-    model.load_state_dict(found, strict=False, assign=True)
+    # One object under all its names, so that what is tied stays tied.
+    model.load_state_dict(
+        {ours: found[first_name[id(p)]] for ours, p in parameters.items()},
+        strict=False,
+        assign=True,
+    )
     return sorted(unused)
 
 
@@ -207,12 +213,12 @@ def check_copy(
     tied = getattr(model, "tied", True)
     if stored == "cls.predictions.bias" and not tied:
         return
-    untied = "; an untied model says tie_word_embeddings: false in config.json"
+    hint = "; an untied model says tie_word_embeddings: false in config.json"
     if not torch.equal(tensor.to(torch.float32), used):
         raise ValueError(
             f"{stored} differs from another tensor for the same place, by up "
             f"to {(tensor.to(torch.float32) - used).abs().max():.3g}"
-            + (untied if tied else "")
+            + (hint if tied else "")
         )
 
 

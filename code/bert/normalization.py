@@ -1,5 +1,5 @@
 # Written from the book by `make tangle`: book/02-cleaning-text.md.
-"""Cleaning a text and cutting it into words, as BERT was trained to see it.
+"""Cleaning a text and cutting it into words, as transformers does for BERT.
 
 The character tables are pinned here, so that every Python gives the same
 words, whatever version of Unicode its own tables follow.
@@ -111,7 +111,7 @@ MARKS = read_spans("""
 
 
 # Spans with all characters that Unicode 9 takes apart or puts in order.
-# Between them lie some that it leaves alone, and none that it lacks.
+# Between them lie some that no version takes apart or puts in order.
 DECOMPOSED = read_spans("""
     C0-374 37E 385-38A 38C 38E-390 3AA-4F9 591-5C7 610-6ED 711-74A 7EB-7F3
     816-82D 859-85B 8D4-95F 9BC 9CB-9CD 9DC-9DD 9DF A33 A36 A3C A4D A59-A5B A5E
@@ -137,8 +137,9 @@ DECOMPOSED = read_spans("""
 def decompose(text: str) -> str:
     """Write each accented character as a base and its marks (NFD).
 
-    A character that Unicode 9 did not know stays as it is. What it did
-    know never changes: the Unicode Consortium promises that.
+    A Korean syllable becomes its letters. A character that Unicode 9 did
+    not know stays as it is. What it did know never changes: the Unicode
+    Consortium promises that.
     """
     runs = groupby(text, key=lambda character: inside(character, DECOMPOSED))
     return "".join(
