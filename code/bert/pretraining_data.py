@@ -60,6 +60,31 @@ class Pieces:
 
 
 # book/17-pretraining-data.md: From documents to pairs
+def stretches(document: Document, length: int) -> Iterator[Document]:
+    """Cut a document into runs of whole sentences, as long as fit.
+
+    Args:
+        document: Its sentences, each a list of ids.
+        length: The most ids in one run; a longer sentence is cut off.
+    """
+    run: Document = []
+    used = 0
+    for sentence in document:
+        sentence = sentence[:length]
+        if run and used + len(sentence) > length:
+            yield run
+            run, used = [], 0
+        run.append(sentence)
+        used += len(sentence)
+    if run:
+        yield run
+
+
+def joined(sentences: Document) -> Sentence:
+    """The ids of several sentences in one list."""
+    return [number for sentence in sentences for number in sentence]
+
+
 @dataclass(frozen=True)
 class Example:
     """One row of a batch before its special pieces and its masks.
@@ -84,31 +109,6 @@ class Example:
                 f"the label is {self.label} beside {len(self.second)} ids, "
                 f"wanted 0 or 1 with a second segment, {IGNORED} without"
             )
-
-
-def stretches(document: Document, length: int) -> Iterator[Document]:
-    """Cut a document into runs of whole sentences, as long as fit.
-
-    Args:
-        document: Its sentences, each a list of ids.
-        length: The most ids in one run; a longer sentence is cut off.
-    """
-    run: Document = []
-    used = 0
-    for sentence in document:
-        sentence = sentence[:length]
-        if run and used + len(sentence) > length:
-            yield run
-            run, used = [], 0
-        run.append(sentence)
-        used += len(sentence)
-    if run:
-        yield run
-
-
-def joined(sentences: Document) -> Sentence:
-    """The ids of several sentences in one list."""
-    return [number for sentence in sentences for number in sentence]
 
 
 def sentence_pair(
