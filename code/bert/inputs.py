@@ -16,9 +16,9 @@ def added_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
         dtype: That of the scores.
 
     Returns:
-        `[batch, 1, 1, seq]` of `dtype`: 0 at real tokens, the smallest
-        finite number at padding. Minus infinity would make a row without
-        any real token 0/0.
+        `[batch, 1, 1, seq]` of `dtype`: 0 at real tokens, the lowest finite
+        number at padding. Minus infinity would make a row without any real
+        token NaN.
     """
     hidden = attention_mask == 0  # [batch, seq]
     mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)

@@ -59,7 +59,10 @@ class PretrainedBert(nn.Module):
 
     @property
     def tied(self) -> bool:
-        """Whether decoder and word embeddings must be equal in a file."""
+        """Whether two tensors of a file for one place must be equal.
+
+        A model with a decoder asks its configuration.
+        """
         return True
 
     def build(self, config: BertConfig) -> None:
@@ -67,7 +70,7 @@ class PretrainedBert(nn.Module):
         raise NotImplementedError
 
     def tie_weights(self) -> None:
-        """Let weights that are one tensor be one; most models have none."""
+        """Let weights that are one tensor be one; a trunk alone has none."""
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike) -> Self:
@@ -92,7 +95,7 @@ class PretrainedBert(nn.Module):
 
 @torch.no_grad()
 def initialize_weights(model: nn.Module, deviation: float) -> None:
-    """Set every weight as BERT's training began (Devlin et al.'s code).
+    """Set every weight nearly as BERT's training began; two differences.
 
     Matrices are drawn from a normal distribution of mean 0, biases are 0,
     LayerNorm scales are 1. Google's code cuts the normal distribution at two

@@ -3,9 +3,8 @@
 Each operation gets the same float32 input three times: ours in float32,
 transformers' in float32, and ours in float64. So an error in the table was
 made by that operation alone. The rows in `TOGETHER` run several operations
-one after the other; the last two of them run the whole model. Neither
-implementation offers its scores and its softmax apart: for these two rows the
-ledger repeats the lines of both.
+one after the other; the last two of them run the whole model. What neither
+implementation offers apart, such as scores and softmax, the ledger repeats.
 """
 
 import copy
@@ -21,7 +20,13 @@ from bert import BertForPreTraining
 from bert.attention import attention_weights, join_heads, split_heads
 
 FLOAT32 = torch.finfo(torch.float32).eps
-TOGETHER = ("attention weights", "values, mixed", "all layers", "all logits")
+TOGETHER = (
+    "attention weights",
+    "values, mixed",
+    "attention, fused",
+    "all layers",
+    "all logits",
+)
 
 
 @dataclass
@@ -183,9 +188,9 @@ class Ledger:
         self.compare(
             "attention weights",
             4 * hidden,
-            weights_of(own),
+            lambda x: own(x, None, keep_weights=True)[1],
             lambda x: their_own(x)[1],
-            weights_of(right),
+            lambda x: right(x, None, keep_weights=True)[1],
             x,
         )
         self.compare(
@@ -194,6 +199,14 @@ class Ledger:
             mixed_by(own),
             lambda x: their_own(x)[0],
             mixed_by(right),
+            x,
+        )
+        self.compare(
+            "attention, fused",
+            4 * hidden,
+            lambda x: own(x, None)[0],
+            lambda x: theirs.attention.output.dense(their_own(x)[0]),
+            lambda x: right(x, None)[0],
             x,
         )
         mixed = mixed_by(own)(x)
@@ -265,7 +278,16 @@ class Ledger:
             exact.dense,
             last,
         )
-        bent = ours.activation(ours.dense(last))
+        turned = ours.dense(last)
+        self.compare(
+            "head: activation",
+            1,
+            ours.activation,
+            theirs.transform.transform_act_fn,
+            exact.activation,
+            turned,
+        )
+        bent = ours.activation(turned)
         self.compare(
             "head: LayerNorm",
             hidden,
@@ -324,23 +346,15 @@ def scaled_scores(query: Tensor, key: Tensor) -> Tensor:
     return query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
 
 
-def weights_of(attention: Any) -> Callable[[Tensor], Tensor]:
-    """From what enters a layer to its attention weights."""
-
-    def weights(x: Tensor) -> Tensor:
-        query = split_heads(attention.query(x), attention.heads)
-        key = split_heads(attention.key(x), attention.heads)
-        return attention_weights(query, key)
-
-    return weights
-
-
 def mixed_by(attention: Any) -> Callable[[Tensor], Tensor]:
     """From what enters a layer to the values that its heads mixed."""
 
     def mixed(x: Tensor) -> Tensor:
-        value = split_heads(attention.value(x), attention.heads)
-        return join_heads(weights_of(attention)(x) @ value)
+        query, key, value = (
+            split_heads(projection(x), attention.heads)
+            for projection in (attention.query, attention.key, attention.value)
+        )
+        return join_heads(attention_weights(query, key) @ value)
 
     return mixed
 

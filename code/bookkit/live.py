@@ -1,7 +1,7 @@
 """The model for the live page: weights in int8, as scripts that a page loads.
 
-A matrix keeps one scale for each row, the row's largest number divided by
-127, and for each weight the whole number of scales nearest to it: 1 byte. A
+A matrix keeps one scale for each row, the row's largest absolute value divided
+by 127, and for each weight the whole number of scales nearest to it: 1 byte. A
 second set of bytes, loaded only on demand, says what that rounding left
 over, in steps of a 254th of a scale. With it the page computes a second
 time, 254 times finer, and so knows the error of int8 on any input.
