@@ -57,8 +57,8 @@ SHOWN = {
         "bfloat16 autocast, at labels",
     ),
 }
-# A contender of other people begins so, or the training step that is the same
-# in float32.
+# The names of other people's contenders begin so. The last is our own: in
+# training, float32 stands in for a rival.
 RIVALS = (
     "transformers",
     "tokenizers",

@@ -213,6 +213,16 @@ def test_follows_when_a_weight_or_bias_changes(small, ragged, packed):
         before = found
 
 
+@needs_onednn
+def test_keeps_what_it_packed_so_that_no_other_can_take_its_place():
+    linear = FastLinear(4, 7)
+    kept = linear.up_to_date()[1]
+    assert [tensor.data_ptr() for tensor in kept] == [
+        linear.weight.data_ptr(),
+        linear.bias.data_ptr(),
+    ]
+
+
 def test_follows_a_step_of_a_fused_optimizer(small, ragged, packed):
     """Such a step is not counted in the weights' versions."""
     model = BertForMaskedLM.from_pretrained(small["published"])

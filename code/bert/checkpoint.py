@@ -83,7 +83,7 @@ def read_tensors(name: str | os.PathLike) -> dict[str, Tensor]:
 # book/04-opening-the-file.md: The names
 # The checkpoint's names on the left, the attributes of our modules on the
 # right; {n} stands for the number of a layer. The first line that fits
-# counts, so a name stands above a shorter one that it begins with.
+# counts, from the right, too: ...attention.output stands above ...attention.
 RENAMES = {
     "bert.embeddings.word_embeddings": "bert.embeddings.word",
     "bert.embeddings.position_embeddings": "bert.embeddings.position",
@@ -175,7 +175,6 @@ def load_weights(model: nn.Module, name: str | os.PathLike) -> list[str]:
     # One object under all its names, so that what is tied stays tied.
     model.load_state_dict(
         {ours: found[first_name[id(p)]] for ours, p in parameters.items()},
-        strict=False,
         assign=True,
     )
     return sorted(unused)

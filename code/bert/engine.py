@@ -93,7 +93,7 @@ class FastLinear(Linear):
         """The packed weight and the bias, packed anew if either changed.
 
         Before them: what they were made from, kept so that no other tensor
-        can take its place in memory.
+        can take their place in memory.
         """
         now = state(self.weight), state(self.bias), self.dtype
         if self.packed is None or self.packed[0] != now:

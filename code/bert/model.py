@@ -83,7 +83,6 @@ class PretrainedBert(nn.Module):
         config = BertConfig.from_pretrained(name)
         model = cls(config, initialize=False)
         model.unused_tensors = load_weights(model, name)
-        model.tie_weights()
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
@@ -95,7 +94,7 @@ class PretrainedBert(nn.Module):
 
 @torch.no_grad()
 def initialize_weights(model: nn.Module, deviation: float) -> None:
-    """Set every weight nearly as BERT's training began; two differences.
+    """Set every weight as BERT's training began, but for two differences.
 
     Matrices are drawn from a normal distribution of mean 0, biases are 0,
     LayerNorm scales are 1. Google's code cuts the normal distribution at two

@@ -184,7 +184,7 @@ class Ledger:
             lambda scores: torch.softmax(scores, dim=-1),
             scaled_scores(query, key),
         )
-        # Both rest on sums of sums, with a steep softmax between them.
+        # All three rest on sums of sums, with a steep softmax between them.
         self.compare(
             "attention weights",
             4 * hidden,
