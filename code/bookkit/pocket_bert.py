@@ -96,7 +96,7 @@ SIX = Settings(
     betas=(0.9, 0.98), next_sentence=0.3, bfloat16=True,
 )  # fmt: skip
 
-# Two cores, and a few hours on three days: the level stages ended when a share
+# Two cores, and a few hours on four days: the level stages ended when a share
 # of the time was over, hence their odd numbers of steps. Between the days the
 # weights were stored in float16, as they ship.
 RECIPE = (
@@ -125,6 +125,12 @@ RECIPE = (
     Stage(
         "longer", 12, 128, 4096, 0.2, 0.15,
         replace(SIX, steps=1800, rate=2e-4, warm_up=50, decay_from=50),
+        short=0.4,
+    ),
+    # A fourth, from a lower rate still.
+    Stage(
+        "longest", 12, 128, 4096, 0.2, 0.15,
+        replace(SIX, steps=1700, rate=1.5e-4, warm_up=50, decay_from=50),
         short=0.4,
     ),
 )  # fmt: skip
@@ -773,7 +779,7 @@ in the chapter *Pretraining*:
 
 Loss on held-out documents, all asked places masked: {last["held_out"]:.4f}.
 On the book's cloze table, written before the training, but looked at before
-its last three stages were planned:
+its last four stages were planned:
 
 {cloze}
 
