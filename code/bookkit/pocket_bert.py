@@ -96,9 +96,9 @@ SIX = Settings(
     betas=(0.9, 0.98), next_sentence=0.3, bfloat16=True,
 )  # fmt: skip
 
-# Two cores, and a few hours on four days: the level stages ended when a share
-# of the time was over, hence their odd numbers of steps. Between the days the
-# weights were stored in float16, as they ship.
+# About five hours of two cores, in four parts: the level stages ended when a
+# share of the time was over, hence their odd numbers of steps. Between the
+# parts the weights were stored in float16, as they ship.
 RECIPE = (
     # Short rows and small batches while every step still helps.
     Stage("six-short", 6, 64, 2048, 0.2, 0.0, SIX),
@@ -111,7 +111,7 @@ RECIPE = (
         "twelve", 12, 128, 4096, 0.2, 0.3,
         replace(SIX, steps=700, warm_up=50, decay_from=50),
     ),
-    # Another day: the rate climbs again. Rows of one sentence say little
+    # A second part: the rate climbs again. Rows of one sentence say little
     # that could be copied.
     Stage(
         "again", 12, 128, 4096, 0.2, 0.0,
@@ -121,7 +121,7 @@ RECIPE = (
         "last", 12, 128, 4096, 0.2, 0.15,
         replace(SIX, steps=1350, warm_up=50, decay_from=50), short=0.4,
     ),
-    # A third day, from half the rate, which falls from the first steps on.
+    # A third, from half the rate, which falls from the first steps on.
     Stage(
         "longer", 12, 128, 4096, 0.2, 0.15,
         replace(SIX, steps=1800, rate=2e-4, warm_up=50, decay_from=50),
@@ -786,8 +786,8 @@ its last four stages were planned:
 ## Limits
 
 It was shown {places / 1e6:.0f} million places of text, padding included,
-thousands of times fewer than the published BERT models. Do not trust it with
-facts. It repeats the biases of its texts, some of which are older than a
+less than a thousandth of what the published BERT models read. Do not trust it
+with facts. It repeats the biases of its texts, some of which are older than a
 century.
 """
 
