@@ -278,16 +278,16 @@ class Ledger:
             exact.dense,
             last,
         )
-        turned = ours.dense(last)
+        dense = ours.dense(last)
         self.compare(
             "head: activation",
             1,
             ours.activation,
             theirs.transform.transform_act_fn,
             exact.activation,
-            turned,
+            dense,
         )
-        bent = ours.activation(turned)
+        bent = ours.activation(dense)
         self.compare(
             "head: LayerNorm",
             hidden,
