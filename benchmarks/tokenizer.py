@@ -160,7 +160,7 @@ def table(title: str, texts: list[str], before: list[str] | None) -> dict:
         ),
     ]
     found = compare(
-        f"Tokenizer, one thread: {title}", contenders, unlike, rounds=7
+        f"Tokenizer, one thread: {title}", contenders, unlike, rounds=21
     )
     nanotoken.set_cache_entries(all_entries)
     found["notes"] = {

@@ -137,6 +137,12 @@ def test_a_small_vocabulary(small: dict[str, Path]):
     assert fast(texts)["input_ids"] == plain(texts)["input_ids"]
 
 
+def test_a_text_is_cut_into_the_same_words():
+    for text in [*SENTENCES.values(), *ODD]:
+        assert FAST.words(text) == PLAIN.words(text)
+        assert FAST.tokenize(text) == PLAIN.tokenize(text)
+
+
 def test_all_options_are_inherited():
     texts, pairs = list(SENTENCES.values()), list(SENTENCES.values())[::-1]
     same(texts, text_pair=pairs)
@@ -163,17 +169,27 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fast_tokenizer, "LIMIT", 100)
     fast = BertTokenizerFast(PLAIN.vocab)
     for start in range(0, 1000, 50):
-        text = " ".join(f"w{n}" for n in range(start, start + 50))
+        numbers = range(start, start + 50)
+        text = " ".join(f"xw{n} {chr(0x400 + n)}" for n in numbers)
         assert fast.ids(text) == PLAIN.ids(text)
-        assert len(fast.known_chunks) <= 100
-        assert len(fast.known_words) <= 100
-        assert len(fast.characters) <= 100
+        for memory in (fast.known_words, fast.characters):
+            assert len(memory) <= memory.stay + 100
+    assert fast.known_words.stay == len(PLAIN.vocab)
+    assert all(fast.known_words[t] == (i,) for t, i in PLAIN.vocab.items())
 
 
-def test_long_chunks_are_not_kept():
+def test_long_words_are_not_kept():
     fast = BertTokenizerFast(PLAIN.vocab)
     fast.ids("a" * 65 + " " + "b" * 64)
-    assert list(fast.known_chunks) == ["b" * 64]
+    new = list(fast.known_words)[fast.known_words.stay :]
+    assert new == ["b" * 64]
+
+
+def test_a_token_that_is_too_long_for_a_word_is_unknown():
+    vocab = PLAIN.vocab | {"a" * 101: len(PLAIN.vocab)}
+    plain, fast = BertTokenizer(vocab), BertTokenizerFast(vocab)
+    assert fast.ids("a" * 101) == plain.ids("a" * 101) == [fast.unk_token_id]
+    assert fast.ids("a" * 100) == plain.ids("a" * 100)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +197,7 @@ def test_long_chunks_are_not_kept():
     ["中", "!", "ab,", "á-", "각.", "\u302e\u302f", "x\u302e,"],
     ids=ascii,
 )
-def test_a_long_chunk_takes_time_in_proportion(bit: str):
+def test_a_long_text_without_blanks_takes_time_in_proportion(bit: str):
     short, long = 10_000 // len(bit) * bit, 40_000 // len(bit) * bit
     assert len((short + long).split()) == 1
     assert FAST.ids(short) == PLAIN.ids(short)
@@ -199,27 +215,6 @@ def quickest(text: str) -> float:
     return min(times)
 
 
-class Counted(tuple):
-    """Ids that count how many were copied to put them behind others."""
-
-    copied = 0
-
-    def __radd__(self, before: tuple) -> tuple:
-        Counted.copied += len(before)
-        return (*before, *self)
-
-
-def test_a_long_chunk_is_not_copied_for_each_word():
-    fast = BertTokenizerFast(PLAIN.vocab)
-    fast.known_words = Remembered(lambda word: Counted(fast.word_ids(word)))
-    for length in (8, 100, 1_000):
-        Counted.copied = 0
-        found = fast.chunk_ids("中" * length)
-        assert list(found) == PLAIN.ids("中" * length)
-        # A few words may be added one by one; many may not.
-        assert Counted.copied < 8 * length
-
-
 def test_remembered_works_each_key_out_once():
     asked = []
 
@@ -227,17 +222,29 @@ def test_remembered_works_each_key_out_once():
         asked.append(key)
         return 2 * key
 
-    known = Remembered(double)
+    known = Remembered(double, {"z": "two z"})
     long = LONGEST_KEY * "y" + "y"
     assert [known[k] for k in ("x", "x", long, long)] == [
         "xx", "xx", 2 * long, 2 * long,
     ]  # fmt: skip
+    assert known["z"] == "two z"
     assert asked == ["x", long, long]
+
+
+def test_remembered_forgets_what_came_and_keeps_what_it_knew(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(fast_tokenizer, "LIMIT", 2)
+    known = Remembered(str.upper, {"b": "stays", "a": "stays"})
+    assert "".join(known[key] for key in "xyxab") == "XYXstaysstays"
+    assert list(known) == ["b", "a", "x", "y"]
+    assert known["z"] == "Z"
+    assert list(known) == ["b", "a", "z"]
 
 
 def test_remembered_keeps_all_code_points():
     asked = []
-    known = Remembered(lambda code: asked.append(code) or chr(code))
+    known = Remembered(lambda code: asked.append(code) or chr(code), {})
     assert "aba".translate(known) == "aba"
     assert asked == [97, 98]
 
