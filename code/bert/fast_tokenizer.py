@@ -3,7 +3,6 @@
 
 import unicodedata
 from collections.abc import Callable
-from itertools import islice
 from typing import TypeVar
 
 from bert.normalization import PUNCTUATION, normalize, separate
@@ -13,12 +12,14 @@ from bert.wordpiece import LONGEST_WORD, split_word
 # book/20-fast-tokenizer.md: A dictionary that works out what it lacks
 Key = TypeVar("Key", bound=int | str)
 Value = TypeVar("Value")
-LIMIT = 2**16  # keys that are kept beside those that stay
-LONGEST_KEY = 64  # characters; a longer key would fill the memory
+LIMIT = 2**16  # keys that are kept beside those known from the start
+LONGEST_KEY = 64  # characters; longer keys take room and rarely return
 
 
 class Remembered(dict[Key, Value]):
-    """A dict that works out what it lacks, and forgets it when full.
+    """A dict whose `[key]` works out what it lacks; forgets it when full.
+
+    Keys of more than `LONGEST_KEY` characters are not kept.
 
     Args:
         work_out: From a key to its value.
@@ -30,38 +31,43 @@ class Remembered(dict[Key, Value]):
     ) -> None:
         super().__init__(known)
         self.work_out = work_out
-        self.stay = len(known)
+        self.n_known = len(known)
 
     def __missing__(self, key: Key) -> Value:
         value = self.work_out(key)
         if isinstance(key, int) or len(key) <= LONGEST_KEY:
-            if len(self) >= self.stay + LIMIT:
-                for later in list(islice(self, self.stay, None)):
-                    del self[later]
+            if len(self) >= self.n_known + LIMIT:
+                # Not del: another thread may be forgetting the same keys.
+                for later in list(self)[self.n_known :]:
+                    self.pop(later, None)
             self[key] = value
         return value
 
 
 # book/20-fast-tokenizer.md: Tables for characters
-# Stands for a character that must be seen with its neighbours. No text
-# contains it after cleaning.
+# Stands for a character that must be seen with its neighbours. Cleaning
+# drops it, so no cleaned text contains it.
 NOT_ALONE = "\0"
 ASCII = range(128)
 
 
 class BertTokenizerFast(BertTokenizer):
-    """A `BertTokenizer` that remembers: the same arguments and ids.
+    """A `BertTokenizer` that remembers words: same arguments, same ids.
 
-    It reads its settings once, when it is made.
+    What cleans a text, and the vocabulary, must not change once it is made.
     """
 
     def __init__(self, *arguments, **settings) -> None:
         super().__init__(*arguments, **settings)
         ascii_cleaned = {code: self.cleaned(code) for code in ASCII}
-        self.characters = Remembered(self.cleaned, ascii_cleaned)
-        self.single = {
-            code: text for code, text in ascii_cleaned.items() if len(text) < 2
+        self.known_characters = Remembered(self.cleaned, ascii_cleaned)
+        # With None for nothing, str.translate stays on its quick way.
+        self.ascii_table = {
+            code: text or None
+            for code, text in ascii_cleaned.items()
+            if len(text) <= 1
         }
+        # Each sign to itself between blanks: so their order is free.
         self.set_apart = {
             chr(code): text
             for code, text in ascii_cleaned.items()
@@ -75,7 +81,11 @@ class BertTokenizerFast(BertTokenizer):
         self.known_words = Remembered(self.word_ids, tokens)
 
     def cleaned(self, code: int) -> str:
-        """What stands for one character of a text, by its code point."""
+        """What stands for one character of a text, by its code point.
+
+        Nothing if it is dropped, itself between blanks if it is a word of its
+        own, `NOT_ALONE` if it must be seen with its neighbours.
+        """
         stripping = self.strip_accents
         if stripping is None:
             stripping = self.do_lower_case
@@ -92,13 +102,13 @@ class BertTokenizerFast(BertTokenizer):
     def words(self, text: str) -> list[str]:
         """Clean a text as this checkpoint wants it, and cut it into words."""
         if text.isascii():
-            text = text.translate(self.single)
+            text = text.translate(self.ascii_table)
             for sign, between_blanks in self.set_apart.items():
                 if sign in text:
                     text = text.replace(sign, between_blanks)
             return text.split()
-        cleaned = text.translate(self.characters)
-        return super().words(text) if NOT_ALONE in cleaned else cleaned.split()
+        found = text.translate(self.known_characters)
+        return super().words(text) if NOT_ALONE in found else found.split()
 
     def word_ids(self, word: str) -> tuple[int, ...]:
         """The ids of a cleaned word's pieces."""
@@ -113,6 +123,6 @@ class BertTokenizerFast(BertTokenizer):
             if part in SPECIAL_TOKENS:
                 found.append(self.vocab[part])
                 continue
-            for ids in map(self.known_words.__getitem__, self.words(part)):
-                found += ids
+            for pieces in map(self.known_words.__getitem__, self.words(part)):
+                found += pieces
         return found
