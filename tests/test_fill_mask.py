@@ -69,6 +69,8 @@ def test_no_text_gives_no_guess(model, tokenizer):
         ("no gap", 5, r"no \[MASK\] in 'no gap'"),
         ([ROME, "no gap"], 5, r"no \[MASK\] in 'no gap'"),
         (ROME, 0, "top_k is 0, wanted 1 to 30522"),
+        (ROME, "5", "top_k is '5', wanted 1 to 30522"),
+        (ROME, 2.5, "top_k is 2.5, wanted 1 to 30522"),
         (ROME, 30523, "top_k is 30523, wanted 1 to 30522"),
     ],
 )
@@ -77,6 +79,19 @@ def test_wrong_calls_are_refused_in_words(
 ):
     with pytest.raises(ValueError, match=message):
         fill_mask(model, tokenizer, text, top_k)
+
+
+def test_arguments_in_another_order_are_refused_in_words(model, tokenizer):
+    match = r"fill_mask\(model, tokenizer, text\)"
+    for wrong in ((ROME, model, tokenizer), (model.bert, tokenizer, ROME)):
+        with pytest.raises(TypeError, match=match):
+            fill_mask(*wrong)
+
+
+@pytest.mark.parametrize("text", [None, 5, {"text": ROME}, [ROME, None]])
+def test_what_is_no_text_is_refused(model, tokenizer, text):
+    with pytest.raises(TypeError, match="^text: found .*wanted a string"):
+        fill_mask(model, tokenizer, text)
 
 
 def test_a_model_in_training_mode_is_refused(model, tokenizer):

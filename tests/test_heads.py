@@ -76,3 +76,18 @@ def test_both_classes_of_the_next_sentence_learn():
 def test_wrong_labels_are_refused_in_words(labels, message):
     with pytest.raises(ValueError, match=message):
         label_loss(torch.zeros(2, 3, 7), labels, "labels")
+
+
+def test_labels_that_are_no_tensor_are_refused():
+    for labels in ([[1, 2, 3]], torch.ones(1, 3).long().numpy()):
+        with pytest.raises(TypeError, match="^labels: found .*wanted a tens"):
+            label_loss(torch.zeros(1, 3, 7), labels, "labels")
+
+
+@pytest.mark.parametrize("kind", [BertForMaskedLM, BertForPreTraining])
+def test_labels_are_given_by_name(small, kind):
+    """The fourth argument of transformers' models are the positions."""
+    model = kind.from_pretrained(small["published"])
+    ids = torch.ones(1, 3).long()
+    with pytest.raises(TypeError, match="positional arguments but 5 were"):
+        model(ids, ids, ids, ids)

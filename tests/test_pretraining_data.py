@@ -47,6 +47,18 @@ def test_a_vocabulary_without_special_pieces_is_refused():
         Pieces.of(["[PAD]", "a"])
 
 
+def test_a_vocabulary_without_an_order_is_refused():
+    for vocabulary in ({p: n for n, p in enumerate(VOCABULARY)}, iter("ab")):
+        with pytest.raises(TypeError, match="wanted a list in the order of"):
+            Pieces.of(vocabulary)
+
+
+@pytest.mark.parametrize("length", [0, -1])
+def test_stretches_without_room_are_refused(length):
+    with pytest.raises(ValueError, match=f"length is {length}, wanted 1"):
+        list(stretches([[5, 6, 7], [8, 9]], length))
+
+
 def test_stretches_keep_every_sentence_whole_and_in_order():
     document = [[n] * n for n in (3, 4, 2, 7, 1, 1)]
     found = list(stretches(document, 8))
@@ -248,6 +260,16 @@ def test_a_batch_has_segments_padding_and_labels():
     assert batch["next_sentence_label"].tolist() == [1, -100]
     assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
     assert lay_out(examples[1], PIECES) == ([2, 7, 3], [0, 0, 0])
+
+
+def test_a_generator_makes_the_same_batch_as_a_list():
+    examples = [Example([7, 8], [9], 0), Example([7], [8, 9], 1)]
+    one, other = (
+        make_batch(some, PIECES, Masking(), random.Random(0))
+        for some in (examples, iter(examples))
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_empty_and_too_long_batches_are_refused():

@@ -518,6 +518,46 @@ def test_padding_needs_to_know_how_far(ours):
         endless("a", padding="max_length")
 
 
+def test_truncation_needs_to_know_how_far(ours):
+    endless = BertTokenizer(ours.vocab)
+    with pytest.raises(ValueError, match="^truncation .*without max_length"):
+        endless("a", truncation=True)
+    cut = endless("a a a", truncation=True, max_length=3)
+    assert len(cut["input_ids"]) == 3
+
+
+def test_tokens_are_no_ids_and_ids_no_tokens(ours):
+    with pytest.raises(TypeError, match="tokens: found 101 of type int"):
+        ours.convert_tokens_to_ids([101, 2023])
+    with pytest.raises(TypeError, match="tokens: found {'input_ids'"):
+        ours.convert_tokens_to_ids(ours("a"))
+    with pytest.raises(TypeError, match="ids: found '.', wanted whole"):
+        ours.convert_ids_to_tokens("[MASK]")
+    with pytest.raises(TypeError, match="ids: found 'h', wanted whole"):
+        ours.decode("hello")
+    with pytest.raises(TypeError, match="ids: found 0.5, wanted whole"):
+        ours.decode(torch.tensor([0.5]))
+    assert ours.convert_tokens_to_ids([]) == []
+
+
+def test_one_id_alone_is_decoded(ours, theirs):
+    for one in (7592, torch.tensor(7592)):
+        assert ours.decode(one) == theirs.decode(one) == "hello"
+
+
+@pytest.mark.parametrize("vocab", ["vocab.txt", ["[PAD]", "[UNK]"], None])
+def test_a_vocabulary_is_a_dict(vocab):
+    with pytest.raises(TypeError, match="wanted a dict from tokens to ids"):
+        BertTokenizer(vocab)
+
+
+def test_settings_are_checked_without_a_file_too(ours):
+    with pytest.raises(ValueError, match="^do_lower_case is 'false', wanted"):
+        BertTokenizer(ours.vocab, do_lower_case="false")
+    with pytest.raises(ValueError, match="^model_max_length is '512', want"):
+        BertTokenizer(ours.vocab, model_max_length="512")
+
+
 def test_a_batch_is_not_decoded_as_one_text(ours):
     batch = ours(["hello", "world"], return_tensors="pt")["input_ids"]
     with pytest.raises(ValueError, match="found a batch of 2 rows, wanted"):

@@ -184,3 +184,14 @@ def test_an_empty_word_is_refused():
 def test_a_size_without_room_for_the_letters_is_refused():
     with pytest.raises(ValueError, match="size is 7, .* alone are 10"):
         train_wordpiece(TOY, 7)
+
+
+def test_a_pair_must_occur_to_be_merged():
+    with pytest.raises(ValueError, match="least is 0, wanted 1 or more"):
+        train_wordpiece(TOY, 20, least=0)
+
+
+def test_one_text_is_no_list_of_texts():
+    tokenizer = BertTokenizer({t: n for n, t in enumerate(SPECIAL_TOKENS)})
+    with pytest.raises(TypeError, match="texts is 'the cat', wanted a list"):
+        count_words("the cat", tokenizer)

@@ -455,7 +455,9 @@ def check_model(model: PretrainedBert, dtype: torch.dtype) -> None:
             f"model is a {type(model).__name__}, wanted one of this package"
         )
     if dtype not in (torch.float32, torch.bfloat16):
-        raise ValueError(f"dtype is {dtype}, wanted float32 or bfloat16")
+        raise ValueError(
+            f"dtype is {dtype!r}, wanted torch.float32 or torch.bfloat16"
+        )
     for name, weight in model.named_parameters():
         if weight.device.type != "cpu" or weight.dtype != torch.float32:
             raise ValueError(

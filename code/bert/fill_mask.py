@@ -41,18 +41,24 @@ def fill_mask(
         list of those results.
 
     Raises:
+        TypeError: The model has no masked-word head, or a text is none.
         ValueError: A text has no mask or more tokens than the model has
             positions, `top_k` is not 1 to vocab, or the model is in
             training mode.
     """
-    texts = [text] if isinstance(text, str) else list(text)
+    if not isinstance(model, BertWithHeads):
+        raise TypeError(
+            f"model is a {type(model).__name__}, wanted a BertForMaskedLM or "
+            "BertForPreTraining: fill_mask(model, tokenizer, text)"
+        )
+    texts = [text] if isinstance(text, str) else text
     if model.training:
         raise ValueError("the model is in training mode, wanted model.eval()")
     # A model may have rows that stand for no token.
     vocab = min(model.config.vocab_size, tokenizer.vocab_size)
-    if not 1 <= top_k <= vocab:
-        raise ValueError(f"top_k is {top_k}, wanted 1 to {vocab}")
-    if not texts:
+    if not isinstance(top_k, int) or not 1 <= top_k <= vocab:
+        raise ValueError(f"top_k is {top_k!r}, wanted 1 to {vocab}")
+    if texts == []:
         return []
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     masked = batch["input_ids"] == tokenizer.mask_token_id  # [batch, seq]

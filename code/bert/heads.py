@@ -66,9 +66,12 @@ def label_loss(logits: Tensor, labels: Tensor, name: str) -> Tensor:
         name: What to call the labels in an error.
 
     Raises:
+        TypeError: `labels` is no tensor.
         ValueError: The shapes or types do not fit, a label is no class, or
             all are -100.
     """
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"{name}: found {labels!r:.40}, wanted a tensor")
     if labels.dtype != torch.int64:
         raise ValueError(f"{name} holds {labels.dtype}, wanted torch.int64")
     if labels.shape != logits.shape[:-1]:
@@ -120,6 +123,7 @@ class BertForMaskedLM(BertWithHeads):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        *,  # in transformers the positions stand here
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -183,6 +187,7 @@ class BertForPreTraining(BertWithHeads):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        *,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
         output_hidden_states: bool = False,

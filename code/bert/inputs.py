@@ -20,9 +20,9 @@ def added_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
         number at padding. Minus infinity would make a row without any real
         token NaN.
     """
-    hidden = attention_mask == 0  # [batch, seq]
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    mask = mask.masked_fill(hidden, torch.finfo(dtype).min)
+    padding = attention_mask == 0  # [batch, seq]
+    mask = torch.zeros(padding.shape, dtype=dtype, device=padding.device)
+    mask = mask.masked_fill(padding, torch.finfo(dtype).min)
     return mask[:, None, None, :]  # [batch, 1, 1, seq]
 
 
@@ -59,7 +59,7 @@ def check_inputs(
     if seq > positions:
         raise ValueError(
             f"{seq} tokens are more than the model's {positions} positions; "
-            "cut the text (truncation=True)"
+            f"cut the text (truncation=True, max_length={positions})"
         )
     for name, tensor in given.items():
         if name == "attention_mask":

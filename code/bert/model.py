@@ -50,6 +50,11 @@ class PretrainedBert(nn.Module):
 
     def __init__(self, config: BertConfig, initialize: bool = True):
         super().__init__()
+        if not isinstance(config, BertConfig):
+            raise TypeError(
+                f"config is a {type(config).__name__}, wanted a BertConfig of "
+                "this package; from_pretrained opens a folder"
+            )
         self.config = config
         self.unused_tensors: list[str] = []
         self.build(config)
@@ -59,9 +64,9 @@ class PretrainedBert(nn.Module):
 
     @property
     def tied(self) -> bool:
-        """Whether two tensors of a file for one place must be equal.
+        """Whether decoder and word embeddings are one tensor.
 
-        A model with a decoder asks its configuration.
+        A trunk has no decoder; a model with one asks its configuration.
         """
         return True
 

@@ -1,8 +1,9 @@
 # Written from the book by `make tangle`: book/02-cleaning-text.md.
 """Cleaning a text and cutting it into words, as transformers does for BERT.
 
-The character tables are pinned here, so that every Python gives the same
-words, whatever version of Unicode its own tables follow.
+The sets of characters are pinned here, so that they do not depend on the
+version of Unicode that a Python follows. Lower-casing asks Python, and adds
+the capitals that Python 3.11 lacks.
 """
 
 import unicodedata

@@ -38,8 +38,14 @@ class Pieces:
         """Look the pieces up in a vocabulary, a list in the order of ids.
 
         Raises:
+            TypeError: It is no list; a dict may have another order.
             ValueError: A special piece is not there.
         """
+        if not isinstance(vocabulary, list | tuple):
+            raise TypeError(
+                f"vocabulary is a {type(vocabulary).__name__}, wanted a list "
+                "in the order of the ids, such as tokenizer.tokens"
+            )
         ids = {piece: number for number, piece in enumerate(vocabulary)}
         special = ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
         absent = [piece for piece in special if piece not in ids]
@@ -66,7 +72,12 @@ def stretches(document: Document, length: int) -> Iterator[Document]:
     Args:
         document: Its sentences, each a list of ids.
         length: The most ids in one run; a longer sentence is cut off.
+
+    Raises:
+        ValueError: `length` has no room for an id.
     """
+    if length < 1:
+        raise ValueError(f"length is {length}, wanted 1 or more")
     run: Document = []
     used = 0
     for sentence in document:
@@ -254,6 +265,7 @@ def make_batch(
     Raises:
         ValueError: No examples, or a row longer than `length`.
     """
+    examples = list(examples)  # read twice, which a generator allows once
     if not examples:
         raise ValueError("a batch needs at least one example, found none")
     rows = [lay_out(example, pieces) for example in examples]

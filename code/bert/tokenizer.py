@@ -77,6 +77,11 @@ def read_json(path: Path) -> dict:
 
 def check_vocab(vocab: dict[str, int]) -> None:
     """Raise when a special token is missing or the ids have gaps."""
+    if not isinstance(vocab, dict):
+        raise TypeError(
+            f"vocab is a {type(vocab).__name__}, wanted a dict from tokens to "
+            "ids; BertTokenizer.from_pretrained opens a folder"
+        )
     missing = [token for token in SPECIAL_TOKENS if token not in vocab]
     if missing:
         raise ValueError(
@@ -128,15 +133,20 @@ def read_settings(folder: Path) -> dict:
     length = settings.get("model_max_length")
     if isinstance(length, int | float) and length >= 10**9:
         settings["model_max_length"] = None
+    check_settings(settings, f"{path}: ")
+    return settings
+
+
+def check_settings(settings: dict, where: str = "") -> None:
+    """Raise when a setting has a value of another type."""
     for name, value in settings.items():
         if value is None and name in ("model_max_length", "strip_accents"):
             continue
         wanted = int if name == "model_max_length" else bool
         if type(value) is not wanted:
             raise ValueError(
-                f"{path}: {name} is {value!r}, wanted {wanted.__name__}"
+                f"{where}{name} is {value!r}, wanted {wanted.__name__}"
             )
-    return settings
 
 
 def refuse_other_settings(stored: dict, path: Path) -> None:
@@ -235,7 +245,8 @@ class BertTokenizer:
         clean_up_tokenization_spaces: Let `decode` close up more signs.
 
     Raises:
-        ValueError: A special token is missing, or the ids have gaps.
+        ValueError: A special token is missing, the ids have gaps, or a
+            setting has a value of another type.
     """
 
     pad_token, unk_token, cls_token, sep_token, mask_token = SPECIAL_TOKENS
@@ -257,6 +268,7 @@ class BertTokenizer:
         self.strip_accents = strip_accents
         self.model_max_length = model_max_length
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        check_settings({name: getattr(self, name) for name in SETTINGS})
         self.all_special_ids = [vocab[token] for token in SPECIAL_TOKENS]
         (
             self.pad_token_id,
@@ -336,6 +348,8 @@ class BertTokenizer:
         """The id of one token or of each; that of `[UNK]` for unknown ones."""
         if isinstance(tokens, str):
             return self.vocab.get(tokens, self.unk_token_id)
+        if tokens != []:
+            check_texts(tokens, "tokens")
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(
@@ -350,9 +364,14 @@ class BertTokenizer:
         """The tokens of some ids.
 
         Raises:
-            ValueError: An id is not in the vocabulary.
+            TypeError: One is no whole number.
+            ValueError: One is not in the vocabulary.
         """
         for index in ids:
+            if not hasattr(index, "__index__"):
+                raise TypeError(
+                    f"ids: found {index!r:.40}, wanted whole numbers"
+                )
             if not 0 <= index < self.vocab_size:
                 raise ValueError(
                     f"id {index} is not in the vocabulary, "
@@ -443,10 +462,10 @@ class BertTokenizer:
         texts, pairs = as_batch(text, text_pair)
         check_options(padding, truncation, max_length, return_tensors)
         limit = self.model_max_length if max_length is None else max_length
-        if padding == "max_length" and limit is None:
+        if limit is None and (truncation or padding == "max_length"):
             raise ValueError(
-                "padding='max_length' without max_length, and this checkpoint "
-                "does not say how many tokens its model takes"
+                "truncation or padding='max_length' without max_length, and "
+                "this checkpoint does not say how many tokens its model takes"
             )
         rows = [
             self.encode_row(first, second, limit if truncation else None)
@@ -467,7 +486,9 @@ class BertTokenizer:
         """Turn ids into a text; what cleaning took away stays lost."""
         if isinstance(ids, Tensor):
             ids = ids.tolist()
-        if len(ids) and isinstance(ids[0], Sequence):
+        if isinstance(ids, int):  # one id alone, as transformers takes it
+            ids = [ids]
+        if len(ids) and isinstance(ids[0], list | tuple):
             raise ValueError(
                 f"decode: found a batch of {len(ids)} rows, wanted one row"
             )

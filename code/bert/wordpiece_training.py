@@ -14,6 +14,8 @@ from bert.wordpiece import CONTINUES, LONGEST_WORD
 # book/16-training-wordpiece.md: In a loop
 def count_words(texts: Iterable[str], tokenizer: BertTokenizer) -> Counter:
     """Count the words of some texts, cleaned as `tokenizer` cleans."""
+    if isinstance(texts, str):
+        raise TypeError(f"texts is {texts!r:.40}, wanted a list of texts")
     counts: Counter = Counter()
     for text in texts:
         counts.update(tokenizer.words(text))
@@ -166,9 +168,11 @@ def train_wordpiece(
             words with others are left out, and become [UNK].
 
     Raises:
-        ValueError: No words are left, one is empty, or `size` has no room
-            for the letters.
+        ValueError: No words are left, one is empty, `least` is below 1, or
+            `size` has no room for the letters.
     """
+    if least < 1:
+        raise ValueError(f"least is {least}, wanted 1 or more")
     if "" in word_counts:
         raise ValueError("a word is empty, wanted one letter or more")
     kept = words_within(word_counts, letters)
