@@ -1,6 +1,7 @@
 """The training loop: losses, rates, decay, and exact resume."""
 
 import copy
+import math
 import random
 from dataclasses import replace
 
@@ -133,6 +134,15 @@ def test_stages_in_the_wrong_order_are_refused():
         replace(SETTINGS, warm_up=9)
 
 
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, "1e-4", None])
+@pytest.mark.parametrize(
+    "name", ["rate", "weight_decay", "eps", "clip", "next_sentence"]
+)
+def test_settings_that_would_spoil_the_weights_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"^{name} is .*wanted a finite nu"):
+        replace(SETTINGS, **{name: value})
+
+
 def test_biases_and_norms_do_not_decay():
     model = tiny_model()
     decaying, free = parameter_groups(model, 0.25)
@@ -198,7 +208,7 @@ def test_resume_is_exact_to_the_last_bit(tmp_path, bfloat16):
     uncut = train_to(9, fresh())
     torch.manual_seed(1)
     path = tmp_path / "run.state"
-    save_state(train_to(4, fresh()), path)
+    save_state(train_to(4, fresh()), str(path))
     torch.manual_seed(77)  # another chance, restored by the state
     resumed = fresh()
     load_state(resumed, path)

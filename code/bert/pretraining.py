@@ -81,6 +81,12 @@ class Settings:
                 "wanted 0 <= warm_up <= decay_from <= steps, found "
                 f"{self.warm_up}, {self.decay_from}, {self.steps}"
             )
+        for name in ("rate", "weight_decay", "eps", "clip", "next_sentence"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(
+                    f"{name} is {value!r}, wanted a finite number, 0 or more"
+                )
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -195,6 +201,7 @@ def write_tensors(
     Raises:
         OSError: The file could not be written.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
     try:
@@ -204,7 +211,7 @@ def write_tensors(
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
         beside.unlink(missing_ok=True)
-        kept = "; the last good one is kept" if path.exists() else ""
+        kept = "; the last good one is kept" if path.is_file() else ""
         raise OSError(f"could not write {path}: {error}{kept}") from error
 
 
