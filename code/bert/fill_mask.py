@@ -46,10 +46,10 @@ def fill_mask(
             positions, `top_k` is not 1 to vocab, or the model is in
             training mode.
     """
-    if not isinstance(model, BertWithHeads):
+    if not hasattr(model, "masked_words"):
         raise TypeError(
-            f"model is a {type(model).__name__}, wanted a BertForMaskedLM or "
-            "BertForPreTraining: fill_mask(model, tokenizer, text)"
+            f"model is a {type(model).__name__}, wanted one with a "
+            "masked-word head: fill_mask(model, tokenizer, text)"
         )
     texts = [text] if isinstance(text, str) else text
     if model.training:

@@ -50,11 +50,6 @@ class PretrainedBert(nn.Module):
 
     def __init__(self, config: BertConfig, initialize: bool = True):
         super().__init__()
-        if not isinstance(config, BertConfig):
-            raise TypeError(
-                f"config is a {type(config).__name__}, wanted a BertConfig of "
-                "this package; from_pretrained opens a folder"
-            )
         self.config = config
         self.unused_tensors: list[str] = []
         self.build(config)
