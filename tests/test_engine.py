@@ -105,8 +105,16 @@ def test_both_heads_and_hidden_states_equal_plain(small, ragged, packed):
     labels = torch.where(mask == 1, ids, -100)
     pairs = torch.tensor([0, 1, 0, 1, 1])
     with torch.inference_mode():
-        given = (ids, mask, None, labels, pairs, True)
-        plain, fast = model(*given), optimize(model)(*given)
+        plain, fast = (
+            some(
+                ids,
+                mask,
+                labels=labels,
+                next_sentence_label=pairs,
+                output_hidden_states=True,
+            )
+            for some in (model, optimize(model))
+        )
     close(fast.loss, plain.loss)
     close(fast.seq_relationship_logits, plain.seq_relationship_logits)
     assert len(fast.hidden_states) == len(plain.hidden_states) == 4
