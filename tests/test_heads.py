@@ -86,7 +86,7 @@ def test_labels_that_are_no_tensor_are_refused():
 
 @pytest.mark.parametrize("kind", [BertForMaskedLM, BertForPreTraining])
 def test_labels_are_given_by_name(small, kind):
-    """The fourth argument of transformers' models are the positions."""
+    """The fourth argument of transformers' models is the positions."""
     model = kind.from_pretrained(small["published"])
     ids = torch.ones(1, 3).long()
     with pytest.raises(TypeError, match="positional arguments but 5 were"):

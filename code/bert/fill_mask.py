@@ -41,7 +41,8 @@ def fill_mask(
         list of those results.
 
     Raises:
-        TypeError: The model has no masked-word head, or a text is none.
+        TypeError: The model has no masked-word head, or `text` holds
+            something else than texts.
         ValueError: A text has no mask or more tokens than the model has
             positions, `top_k` is not 1 to vocab, or the model is in
             training mode.

@@ -191,7 +191,9 @@ class Trainer:
 
 # book/18-pretraining.md: Stop and go on
 def write_tensors(
-    path: Path, tensors: dict[str, Tensor], notes: dict[str, str]
+    path: str | os.PathLike,
+    tensors: dict[str, Tensor],
+    notes: dict[str, str],
 ) -> None:
     """Write a safetensors file whole or not at all.
 
@@ -218,7 +220,7 @@ def write_tensors(
 KEPT_FOR_A_WEIGHT = ("step", "exp_avg", "exp_avg_sq")  # by AdamW
 
 
-def save_state(trainer: Trainer, path: Path) -> None:
+def save_state(trainer: Trainer, path: str | os.PathLike) -> None:
     """Write all that the next step depends on, but for the batches."""
     tensors = {"chance": torch.get_rng_state()}
     moments = trainer.optimizer.state
@@ -238,7 +240,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
     )
 
 
-def load_state(trainer: Trainer, path: Path) -> None:
+def load_state(trainer: Trainer, path: str | os.PathLike) -> None:
     """Go on where `save_state` left off, bit for bit.
 
     Raises:
