@@ -280,6 +280,14 @@ def test_two_tokens_of_white_space_stay_two(tmp_path):
     assert BertTokenizer.from_pretrained(folder).tokens == tokens
 
 
+@pytest.mark.parametrize("token", ["x\ny", "x ", "x\r", "x\u2028"])
+def test_a_token_that_no_line_holds_is_not_saved(tmp_path, token):
+    vocab = {name: index for index, name in enumerate([*SMALL, token])}
+    with pytest.raises(ValueError, match="wanted tokens that fill one line"):
+        BertTokenizer(vocab).save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
 def refuse(folder, match, error=ValueError):
     with pytest.raises(error, match=match):
         BertTokenizer.from_pretrained(folder)
@@ -442,7 +450,17 @@ def test_two_files_that_disagree_are_refused(tmp_path, name, match):
     "text, match",
     [
         ("{", "tokenizer.json is not JSON"),
-        ('{"model": {"type": "BPE"}}', "a model of type 'BPE', wanted WordP"),
+        ('{"model": {"type": "BPE"}}', "type is 'BPE', wanted 'WordPiece'"),
+        ('{"model": {"type": "WordPiece"}}', "the model has no vocab"),
+        (
+            '{"model": {"continuing_subword_prefix": "@@"}}',
+            "continuing_subword_prefix is '@@', wanted '##'",
+        ),
+        ('{"model": {"unk_token": "<unk>"}}', "is '<unk>', wanted '.UNK.'"),
+        (
+            '{"model": {"max_input_chars_per_word": 200}}',
+            "max_input_chars_per_word is 200, wanted 100",
+        ),
         ('{"added_tokens": [{"content": "<x>"}]}', "'<x>' is added to the"),
     ],
 )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bert.config import resolve_folder
 from bert.normalization import normalize, split_words
-from bert.wordpiece import CONTINUES, UNKNOWN, split_word
+from bert.wordpiece import CONTINUES, LONGEST_WORD, UNKNOWN, split_word
 
 # book/03-wordpiece.md: The vocabulary of a checkpoint
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
@@ -45,6 +45,15 @@ def read_vocab(folder: Path) -> dict[str, int]:
     return vocab
 
 
+# What the file may say of its model, if it says anything.
+FIXED_MODEL = {
+    "type": "WordPiece",
+    "unk_token": UNKNOWN,
+    "continuing_subword_prefix": CONTINUES,
+    "max_input_chars_per_word": LONGEST_WORD,
+}
+
+
 def read_tokenizer_json(path: Path) -> dict[str, int]:
     """Read the vocabulary out of a `tokenizer.json`."""
     if not path.is_file():
@@ -54,11 +63,14 @@ def read_tokenizer_json(path: Path) -> dict[str, int]:
     stored = read_json(path)
     refuse_other_settings(stored, path)
     model = stored.get("model") or {}
-    if model.get("type", "WordPiece") != "WordPiece" or "vocab" not in model:
-        raise ValueError(
-            f"{path}: found a model of type {model.get('type')!r}, "
-            "wanted WordPiece with its vocab"
-        )
+    for name, wanted in FIXED_MODEL.items():
+        found = model.get(name, wanted)
+        if found != wanted:
+            raise ValueError(
+                f"{path}: the model's {name} is {found!r}, wanted {wanted!r}"
+            )
+    if "vocab" not in model:
+        raise ValueError(f"{path}: the model has no vocab")
     return model["vocab"]
 
 
@@ -301,8 +313,15 @@ class BertTokenizer:
         """Write `vocab.txt` and `tokenizer_config.json` into `folder`.
 
         Raises:
-            ValueError: A file that is there already says otherwise.
+            ValueError: A file that is there already says otherwise, or a token
+                cannot be read back from a line. Nothing is written then.
         """
+        for token in self.tokens:
+            if "\n" in token or token != (token.rstrip() or token):
+                raise ValueError(
+                    f"{token!r} has a line break in it or white space at its "
+                    "end; wanted tokens that fill one line of vocab.txt"
+                )
         Path(folder).mkdir(parents=True, exist_ok=True)
         settings = {name: getattr(self, name) for name in SETTINGS}
         refuse_contradiction(self.vocab, settings, Path(folder))
