@@ -17,9 +17,10 @@ LONGEST_KEY = 64  # characters; longer keys take room and rarely return
 
 
 class Remembered(dict[Key, Value]):
-    """A dict whose `[key]` works out what it lacks; forgets it when full.
+    """A dict whose `[key]` works out what is missing, and keeps it.
 
-    Keys of more than `LONGEST_KEY` characters are not kept.
+    It does not keep keys of more than `LONGEST_KEY` characters. When it is
+    full, with `LIMIT` keys more than at the start, it forgets those.
 
     Args:
         work_out: From a key to its value.
@@ -54,7 +55,8 @@ ASCII = range(128)
 class BertTokenizerFast(BertTokenizer):
     """A `BertTokenizer` that remembers words: same arguments, same ids.
 
-    What cleans a text, and the vocabulary, must not change once it is made.
+    Its settings and `vocab` must not be changed afterwards: the tables are
+    made from them once.
     """
 
     def __init__(self, *arguments, **settings) -> None:
@@ -67,7 +69,8 @@ class BertTokenizerFast(BertTokenizer):
             for code, text in ascii_cleaned.items()
             if len(text) <= 1
         }
-        # Each sign to itself between blanks: so their order is free.
+        # Each sign becomes itself between blanks, and no other sign: so the
+        # order of the replacements does not matter.
         self.set_apart = {
             chr(code): text
             for code, text in ascii_cleaned.items()
@@ -123,6 +126,6 @@ class BertTokenizerFast(BertTokenizer):
             if part in SPECIAL_TOKENS:
                 found.append(self.vocab[part])
                 continue
-            for pieces in map(self.known_words.__getitem__, self.words(part)):
-                found += pieces
+            for known in map(self.known_words.__getitem__, self.words(part)):
+                found += known
         return found
