@@ -249,9 +249,19 @@ def test_follows_a_step_of_a_fused_optimizer(small, ragged, packed):
 
 def test_the_sample_lies_in_several_columns():
     weight = torch.zeros(8, 6)
-    before = engine.state(weight)
+    seen = engine.sample_of(weight)
+    before = engine.state_of(weight, seen)
     weight.data[:, 1:] += 1  # torch does not count it
-    assert engine.state(weight) != before
+    assert engine.state_of(weight, seen) != before
+
+
+def test_a_weight_that_lies_column_by_column_is_watched_too():
+    linear = FastLinear(6, 8)
+    linear.weight = torch.nn.Parameter(torch.zeros(6, 8).T)
+    seen = engine.sample_of(linear.weight.detach())
+    before = engine.state_of(linear.weight, seen)
+    linear.weight.data[3] += 1
+    assert engine.state_of(linear.weight, seen) != before
 
 
 def test_a_class_derived_from_linear_keeps_its_forward(small, ragged, packed):

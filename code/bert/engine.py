@@ -61,6 +61,9 @@ ACTIVATIONS: Mapping[Callable, tuple[str, str]] = {
 }
 
 
+Samples = tuple[Tensor, Tensor]  # of a weight and of its bias
+
+
 class FastLinear(Linear):
     """A Linear that keeps a packed copy of its weight, made at first use.
 
@@ -71,7 +74,7 @@ class FastLinear(Linear):
 
     dtype = torch.float32
     most_rows = math.inf
-    packed: tuple[object, object, Tensor, Tensor] | None = None
+    packed: tuple[object, Samples, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
@@ -89,33 +92,43 @@ class FastLinear(Linear):
         found = packed_linear(x.to(self.dtype), packed, bias, activation)
         return found.to(x.dtype)
 
-    def up_to_date(self) -> tuple[object, object, Tensor, Tensor]:
+    def up_to_date(self) -> tuple[object, Samples, Tensor, Tensor]:
         """The packed weight and the bias, packed anew if either changed.
 
-        Before them: what they were made from, kept so that no other tensor
-        can take their place in memory.
+        Before them: the state they were made from, and samples of weight and
+        bias. These views keep both, so that no other tensor can take their
+        place in memory.
         """
-        now = state(self.weight), state(self.bias), self.dtype
-        if self.packed is None or self.packed[0] != now:
+        if self.packed is None or self.packed[0] != self.state(self.packed[1]):
             weight, bias = self.weight.detach(), self.bias.detach()
+            samples = sample_of(weight), sample_of(bias)
+            now = self.state(samples)
             packed = pack(weight.to(self.dtype))
             copied = bias.to(self.dtype, copy=True)
-            self.packed = now, (weight, bias), packed, copied
+            self.packed = now, samples, packed, copied
         return self.packed
+
+    def state(self, samples: Samples) -> object:
+        """What changes with dtype, weight or bias, given samples of both."""
+        return self.dtype, *map(state_of, (self.weight, self.bias), samples)
 
     def __getstate__(self) -> dict:
         """Everything but the packed copy, for deepcopy and torch.save."""
         return self.__dict__ | {"packed": None}
 
 
-def state(tensor: Tensor) -> tuple[int, int | None, list[float]]:
-    """What changes with a tensor: its place, a count, and some numbers."""
-    # torch does not count the changes of tensors made in inference mode.
+def sample_of(tensor: Tensor) -> Tensor:
+    """A few numbers of a tensor, as a view."""
+    line = tensor.diagonal() if tensor.dim() == 2 else tensor
+    return line[:: len(line) // 8 + 1]
+
+
+def state_of(tensor: Tensor, sample: Tensor) -> tuple[int, int | None, list]:
+    """What changes with a tensor: its place, a count, and its sample."""
+    # torch does not count the changes of tensors made in inference mode,
+    # nor the steps of a fused optimizer: look at some numbers too.
     count = None if tensor.is_inference() else tensor._version
-    # Nor the steps of a fused optimizer: look at some numbers too. With + 1
-    # they lie in several columns of a matrix, not in one.
-    step = tensor.numel() // 8 + 1
-    return tensor.data_ptr(), count, tensor.detach().flatten()[::step].tolist()
+    return tensor.data_ptr(), count, sample.tolist()
 
 
 def activated(
