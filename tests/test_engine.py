@@ -247,12 +247,17 @@ def test_follows_a_step_of_a_fused_optimizer(small, ragged, packed):
         close(found[mask == 1], model(ids, mask).logits[mask == 1])
 
 
-def test_the_sample_lies_in_several_columns():
+def test_the_sample_lies_in_several_rows_and_columns():
     weight = torch.zeros(8, 6)
     seen = engine.sample_of(weight)
     before = engine.state_of(weight, seen)
     weight.data[:, 1:] += 1  # torch does not count it
-    assert engine.state_of(weight, seen) != before
+    changed = engine.state_of(weight, seen)
+    assert changed != before
+    weight.data[1:] += 1
+    assert engine.state_of(weight, seen) != changed
+    long = torch.arange(30_000.0).view(10_000, 3)
+    assert engine.sample_of(long).tolist() == [0, 3754, 7508]
 
 
 def test_a_weight_that_lies_column_by_column_is_watched_too():
@@ -260,7 +265,7 @@ def test_a_weight_that_lies_column_by_column_is_watched_too():
     linear.weight = torch.nn.Parameter(torch.zeros(6, 8).T)
     seen = engine.sample_of(linear.weight.detach())
     before = engine.state_of(linear.weight, seen)
-    linear.weight.data[3] += 1
+    linear.weight.data[4] += 1
     assert engine.state_of(linear.weight, seen) != before
 
 

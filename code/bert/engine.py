@@ -118,9 +118,13 @@ class FastLinear(Linear):
 
 
 def sample_of(tensor: Tensor) -> Tensor:
-    """A few numbers of a tensor, as a view."""
-    line = tensor.diagonal() if tensor.dim() == 2 else tensor
-    return line[:: len(line) // 8 + 1]
+    """At most eight numbers, no two from one row or column; a view.
+
+    Args:
+        tensor: A weight `[outputs, inputs]` or a bias `[outputs]`.
+    """
+    few = tensor[tuple(slice(None, None, n // 8 + 1) for n in tensor.shape)]
+    return few.diagonal() if few.dim() == 2 else few
 
 
 def state_of(tensor: Tensor, sample: Tensor) -> tuple[int, int | None, list]:
