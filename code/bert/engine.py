@@ -179,12 +179,12 @@ class RealTokens:
     They stand below each other, row by row, the shortest rows first.
 
     Args:
-        real: `[batch, seq]` bool; in each row, True up to its end.
+        real: `[batch, seq]` bool; in each row, True first, then False.
 
     Attributes:
         shape: `(batch, seq)`.
         places: `[tokens]`, where each stands in the batch, row by row.
-        groups: How many rows of one length, and their tokens as a slice.
+        groups: How many rows of equal length, and their tokens as a slice.
     """
 
     def __init__(self, real: Tensor):
@@ -220,14 +220,14 @@ def attend_in_groups(
     key = attention.key(hidden)
     value = attention.value(hidden)
     mixed = torch.empty_like(query)
-    for rows, tokens in real.groups:
+    for rows, span in real.groups:
         q, k, v = (
             # [rows, heads, seq, head]
-            split_heads(x[tokens].unflatten(0, (rows, -1)), attention.heads)
+            split_heads(x[span].unflatten(0, (rows, -1)), attention.heads)
             for x in (query, key, value)
         )
         joined = join_heads(F.scaled_dot_product_attention(q, k, v))
-        mixed[tokens] = joined.flatten(0, 1)  # [tokens, hidden]
+        mixed[span] = joined.flatten(0, 1)  # [tokens, hidden]
     return attention.output(mixed)
 
 
@@ -261,7 +261,7 @@ class FastBertModel(BertModel):
         keep_states: bool = False,
         keep_weights: bool = False,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """As the plain one; what leaves a layer is 0 at padding.
+        """As the plain one; where it skips padding, each layer gives 0.
 
         Raises:
             TypeError: The model was converted after it was optimized.
@@ -273,21 +273,21 @@ class FastBertModel(BertModel):
             )
         batch, seq, _ = hidden.shape
         if mask is None:
-            real = torch.ones(batch, seq, dtype=torch.bool)
+            is_real = torch.ones(batch, seq, dtype=torch.bool)
         else:
-            real = mask[:, 0, 0] == 0  # [batch, seq]
-        skips = padded_at_the_end(real) and all(map(is_plain, self.layers))
+            is_real = mask[:, 0, 0] == 0  # [batch, seq]
+        skips = padded_at_the_end(is_real) and all(map(is_plain, self.layers))
         if keep_weights or not skips:
             return super().run_layers(hidden, mask, keep_states, keep_weights)
-        places = RealTokens(real)
+        real = RealTokens(is_real)
         states = [hidden]
-        tokens = places.gather(hidden).to(self.dtype)  # [tokens, hidden]
+        tokens = real.gather(hidden).to(self.dtype)  # [tokens, hidden]
         for layer in self.layers:
             assert isinstance(layer, Layer)  # for the type checker
-            tokens = run_without_padding(layer, tokens, places)
+            tokens = run_without_padding(layer, tokens, real)
             if keep_states:
-                states.append(places.scatter(tokens).float())
-        return places.scatter(tokens).float(), states, []
+                states.append(real.scatter(tokens).float())
+        return real.scatter(tokens).float(), states, []
 
 
 def padded_at_the_end(real: Tensor) -> bool:
@@ -297,7 +297,7 @@ def padded_at_the_end(real: Tensor) -> bool:
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether calling a layer computes what `run_without_padding` does."""
+    """Whether a layer and its attention are of our classes, without hooks."""
     return (
         type(layer) is Layer
         and type(layer.attention) is SelfAttention
@@ -326,7 +326,7 @@ ROWS_TRIED = 16, 64, 256  # a sentence, a long one, a small batch
 def measure_packing(
     config: BertConfig, dtype: torch.dtype, threads: int
 ) -> float:
-    """Up to how many rows packed feed-forward parts win, in turns."""
+    """Up to how many rows packed feed-forward parts win, taking turns."""
     hidden, inner = config.hidden_size, config.intermediate_size
     # So many that a weight has left the small caches when its turn comes.
     parts = 1 + 20_000_000 // (8 * hidden * inner)
@@ -372,7 +372,7 @@ def packed_copy(plain: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
 
 
 def is_close(found: Tensor, expected: Tensor, terms: int) -> bool:
-    """Whether what was found, sums of so many terms, is off by roundings."""
+    """Whether sums of so many terms are off by roundings at most."""
     # A few roundings to the dtype of what was found, and in float32 one for
     # each term. They cancel like the steps of a random walk: the root is left.
     roundings = 8 * torch.finfo(found.dtype).eps
@@ -407,7 +407,10 @@ def change_class(module: nn.Module, new: type, **settings: object) -> None:
 
 
 def choose_linear_maps(model: PretrainedBert, dtype: torch.dtype) -> None:
-    """Pack the layers' maps for the rows measured; the heads' for any."""
+    """Pack the layers' maps for the rows measured; the heads' for any.
+
+    In the layers in float32, unless `dtype` wins every time.
+    """
     trunk = next(m for m in model.modules() if isinstance(m, BertModel))
     if most_packed_rows(model.config, dtype) < math.inf:
         dtype = torch.float32
@@ -438,8 +441,9 @@ def optimize(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     computed: what leaves a layer is 0 there, and outputs there mean
     nothing. If packed products are measured to be faster, the weights are
     packed, each when it is first used so. In the layers that is up to the
-    number of rows for which they were faster. If a layer is of a derived
-    class or has hooks, all layers run as they are, padding included.
+    number of rows for which they were faster. If a layer or its attention is
+    of a derived class or has hooks, all layers run as they are, padding
+    included.
 
     Args:
         model: On the CPU, float32. It stays as it is.
