@@ -19,6 +19,13 @@ from bert.wordpiece import CONTINUES, LONGEST_WORD, UNKNOWN, split_word
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 
 
+def tokens_in(text: str) -> list[str]:
+    """The tokens of a `vocab.txt`, in the order of their ids."""
+    # Not splitlines(): a token may itself be a rare line separator.
+    lines = text.removesuffix("\n").split("\n")
+    return [line.rstrip() or line for line in lines]
+
+
 def read_vocab(folder: Path) -> dict[str, int]:
     """Read the vocabulary of a checkpoint, token to id.
 
@@ -32,11 +39,9 @@ def read_vocab(folder: Path) -> dict[str, int]:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error}") from None
-    # Not splitlines(): a token may itself be a rare line separator.
-    lines = text.removesuffix("\n").split("\n")
-    lines = [line.rstrip() or line for line in lines]
-    vocab = {token: index for index, token in enumerate(lines)}
-    for index, token in enumerate(lines):
+    tokens = tokens_in(text)
+    vocab = {token: index for index, token in enumerate(tokens)}
+    for index, token in enumerate(tokens):
         if vocab[token] != index:
             raise ValueError(
                 f"{path}: {token!r} stands on line {index + 1} and again on "
@@ -317,7 +322,7 @@ class BertTokenizer:
                 cannot be read back from a line. Nothing is written then.
         """
         for token in self.tokens:
-            if "\n" in token or token != (token.rstrip() or token):
+            if tokens_in(token + "\n") != [token]:
                 raise ValueError(
                     f"{token!r} has a line break in it or white space at its "
                     "end; wanted tokens that fill one line of vocab.txt"
